@@ -1,0 +1,193 @@
+"""Every setting there is: one table that the action, the command line and the README share.
+
+The names are the action's inputs. ``action.yml`` and the README's table are
+held equal to this one by a test; the command line makes its options from it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from imip_secrets.errors import Problem
+from imip_secrets.foreign import tame
+from imip_secrets.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Kind = Literal["text", "flag", "choice", "number", "address", "secret", "lines"]
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_TRUE, _FALSE = ("true",), ("false",)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One setting.
+
+    Args:
+        name: The action's input, in kebab case.
+        group: The heading it stands under in the README.
+        help: One line for ``action.yml``, ``--help`` and the README.
+        default: What an empty value means.
+        kind: How the text is checked and read.
+        choices: The words allowed, for a choice.
+        variables: Environment variables that stand for it on the command line
+            and in the library (never in the action), the first that is set.
+
+    """
+
+    name: str
+    group: str
+    help: str
+    default: str = ""
+    kind: Kind = "text"
+    choices: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+# fmt: off
+INPUTS: tuple[Input, ...] = (
+    Input("mode", "What", "What to do: export the secrets, or doctor: check each step and show no value.", "export",
+          "choice", ("export", "doctor")),
+    Input("secrets", "What", "The references, one per line.", kind="lines"),
+    Input("export-env", "How it lands", "Set the variables for the later steps of the job.", "true", "flag"),
+    Input("env-file", "How it lands", "Write the variables to this dotenv file as well (mode 0600)."),
+    Input("name-transform", "How it lands", "How a name made from a key is written.", "upper", "choice",
+          ("upper", "lower", "none")),
+    Input("allow-names", "How it lands", "Names to allow though they change how programs run, by comma or space."),
+    Input("overwrite-env", "How it lands", "Allow a variable that is already set to something else.", "false", "flag"),
+    Input("mask-floor", "How it lands", "Values and lines shorter than this many characters are not masked.", "4",
+          "number"),
+    Input("aws-region", "AWS", "The region of references that name none.",
+          variables=("AWS_REGION", "AWS_DEFAULT_REGION")),
+    Input("aws-role-to-assume", "AWS", "The ARN of the role to assume with the job's ID token."),
+    Input("aws-role-session-name", "AWS", "The session's name in CloudTrail (default: imip-secrets-RUN_ID)."),
+    Input("aws-role-duration-seconds", "AWS", "How long the session lives, in seconds.", "900", "number"),
+    Input("aws-audience", "AWS", "The audience of the ID token for AWS.", "sts.amazonaws.com"),
+    Input("aws-endpoint-url", "AWS", "Another address for AWS's services (a private endpoint, a test server).",
+          kind="address"),
+    Input("vault-addr", "Vault", "The address of Vault or OpenBao.", kind="address", variables=("VAULT_ADDR", "BAO_ADDR")),
+    Input("vault-namespace", "Vault", "The namespace of the login and of references that name none.",
+          variables=("VAULT_NAMESPACE", "BAO_NAMESPACE")),
+    Input("vault-auth-method", "Vault", "How to log in.", "jwt", "choice", ("jwt", "token")),
+    Input("vault-auth-path", "Vault", "Where the login method is mounted (default: the method's name)."),
+    Input("vault-role", "Vault", "The role to log in with."),
+    Input("vault-audience", "Vault", "The audience of the ID token for Vault (default: the address of Vault)."),
+    Input("vault-token", "Vault", "A token, for the login method token.", kind="secret",
+          variables=("VAULT_TOKEN", "BAO_TOKEN")),
+    Input("vault-ca-certificate", "Vault", "The PEM certificate that Vault's is signed by.", kind="lines"),
+    Input("vault-client-certificate", "Vault", "A PEM client certificate for mutual TLS.", kind="lines"),
+    Input("vault-client-key", "Vault", "The PEM key of the client certificate.", kind="secret"),
+    Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.", kind="lines"),
+    Input("timeout-seconds", "Network", "How long the whole run may take, in seconds.", "120", "number"),
+)
+
+# fmt: on
+BY_NAME: Mapping[str, Input] = {item.name: item for item in INPUTS}
+
+
+class Settings:
+    """The checked settings of one run; a name that is not in :data:`INPUTS` is a ``KeyError``."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        """Take the raw texts; what is absent or empty has its default. Check them with :meth:`problems` first."""
+        given = values or {}
+        for name in given:
+            _ = BY_NAME[name]
+        self._values = {
+            item.name: (given.get(item.name, "") if item.kind == "secret" else given.get(item.name, "").strip())
+            for item in INPUTS
+        }
+
+    def __getitem__(self, name: str) -> str:
+        """Return the text of a setting, or its default. Secrets are not to be had this way."""
+        item = BY_NAME[name]
+        if item.kind == "secret":
+            msg = f"{name} is a secret: use Settings.secret"
+            raise TypeError(msg)
+        return self._values[name] or item.default
+
+    def given(self, name: str) -> bool:
+        """Tell whether the setting was given a value that is not empty."""
+        return bool(self._values[name])
+
+    def flag(self, name: str) -> bool:
+        """Return a checked flag."""
+        return self[name].lower() in _TRUE
+
+    def number(self, name: str) -> int:
+        """Return a checked whole number."""
+        return int(self[name])
+
+    def secret(self, name: str) -> Secret | None:
+        """Return a secret setting, or None when it is not given."""
+        text = self._values[name].strip()
+        return Secret(text) if text else None
+
+    def secrets(self) -> Iterable[Secret]:
+        """Give every secret setting that was given, for the masks."""
+        for item in INPUTS:
+            secret = self.secret(item.name) if item.kind == "secret" else None
+            if secret is not None:
+                yield secret
+
+    def problems(self) -> Iterable[Problem]:
+        """Find every setting that cannot be read, without a look at what it is for."""
+        for item in INPUTS:
+            text = self._values[item.name]
+            what = _wrong(item, text) if text else None
+            if what:
+                yield Problem(what[0], f"input {item.name}", what[1])
+
+    def __repr__(self) -> str:
+        """Name the settings that were given, without their values."""
+        return f"Settings({', '.join(name for name, value in self._values.items() if value)})"
+
+
+def _wrong(item: Input, text: str) -> tuple[str, str] | None:
+    """Say what is wrong with the text of a setting and what would be right."""
+    if item.kind == "flag" and text.lower() not in _TRUE + _FALSE:
+        return f"{tame(text, 40)!r} is neither true nor false", f"Write true or false (default: {item.default})."
+    if item.kind == "choice" and text not in item.choices:
+        return f"{tame(text, 40)!r} is not one of {', '.join(item.choices)}", f"The default is {item.default}."
+    if item.kind == "number" and not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= math.pow(10, 6)):
+        return f"{tame(text, 40)!r} is no whole number above 0", f"The default is {item.default}."
+    if item.kind == "address":
+        return _wrong_address(text)
+    return None
+
+
+def _wrong_address(text: str) -> tuple[str, str] | None:
+    """Say why an address cannot be used: https, or http to loopback, with a host and without a user."""
+    remedy = "Write it like https://vault.example.com:8200; plain http is for 127.0.0.1 and localhost alone."
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return "it is no address", remedy
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return f"{tame(text.rsplit('@', maxsplit=1)[-1], 80)!r} is no https address", remedy
+    if parts.username is not None or parts.password is not None:
+        return "an address must hold no user and no password", remedy
+    if parts.query or parts.fragment or any(char.isspace() or not char.isprintable() for char in text):
+        return "an address must hold no query, fragment or white space", remedy
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        return f"plain http to {tame(parts.hostname, 80)} would show every secret to the network", remedy
+    return None
+
+
+def from_environment(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Fill settings that were not given from the usual variables, for the command line and the library."""
+    values = dict(given)
+    for item in INPUTS:
+        if not values.get(item.name):
+            text = next((environ[name] for name in item.variables if environ.get(name)), "")
+            if text:
+                values[item.name] = text
+    return values

@@ -1,0 +1,61 @@
+"""The stores there are: one row each."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imip_secrets.stores.base import StoreModule
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What a reference's scheme stands for.
+
+    Args:
+        name: The scheme as it is written.
+        title: The store's name for people.
+        module: The module of the store (see :class:`~imip_secrets.stores.base.StoreModule`).
+        options: The options it takes besides those of every store.
+        example: A reference that is right, for error texts.
+        libraries: The lock of its libraries, ``requirements/NAME.txt``.
+
+    """
+
+    name: str
+    title: str
+    module: str
+    options: frozenset[str]
+    example: str
+    libraries: str
+
+    def load(self) -> StoreModule:
+        """Import the store's module (not yet its SDK)."""
+        return cast("StoreModule", importlib.import_module(self.module))
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(
+            "aws",
+            "AWS Secrets Manager",
+            "imip_secrets.stores.aws",
+            frozenset({"version", "stage", "region"}),
+            "aws://imip/production#DATABASE_URL",
+            "aws",
+        ),
+        Scheme(
+            "vault",
+            "Vault",
+            "imip_secrets.stores.vault",
+            frozenset({"version", "namespace"}),
+            "vault://secret/imip/production#DATABASE_URL",
+            "vault",
+        ),
+    )
+}

@@ -1,0 +1,139 @@
+"""What the core asks of a store, and what it gets.
+
+A store is one module with two functions, ``check`` and ``open_store`` (see
+:class:`StoreModule`), and one row in :data:`imip_secrets.stores.SCHEMES`. It
+knows its own service and nothing of GitHub's runner, of variables or of other
+stores, and imports its SDK no earlier than in ``open_store``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from imip_secrets.deadline import Deadline
+    from imip_secrets.errors import Problem
+    from imip_secrets.identity import IdTokenSource
+    from imip_secrets.secret import Secret
+    from imip_secrets.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to read, however many lines use it.
+
+    Args:
+        path: The percent-decoded path of the reference, without a wildcard.
+        version: The version as the store names it, or None for the current one.
+        stage: AWS's staging label, or None.
+        region: AWS's region when the reference names one, else None.
+        namespace: Vault's namespace when the reference names one, else None.
+
+    """
+
+    path: str
+    version: str | None = None
+    stage: str | None = None
+    region: str | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long dynamic credentials live.
+
+    Args:
+        id: What revokes or renews it; never shown.
+        seconds: Time to live from when it was given.
+        renewable: Whether it can be prolonged.
+
+    """
+
+    id: Secret
+    seconds: int
+    renewable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a store gave for a target.
+
+    Args:
+        value: The whole value, byte for byte. Data that is an object by nature
+            (Vault's) comes as compact JSON text: order kept, numbers as written.
+        is_data: The value is such an object, always to be taken key by key.
+        version: The version as the store names it, to be shown, or "".
+        changed: When that version was made, or None where the store does not tell.
+        lease: The lease of dynamic credentials.
+
+    """
+
+    value: Secret
+    is_data: bool = False
+    version: str = ""
+    changed: datetime | None = None
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the core gives a store to work with.
+
+    Args:
+        settings: The checked inputs.
+        id_token: Gives a fresh ID token for an audience; raises ImipError with
+            the remedy where there is none to be had.
+        protect: Masks a credential at once; to be called before it is used.
+        notice: Shows one line to the person who reads the log.
+        deadline: The end of the run; no wait may pass it.
+        ambient: Whether addresses and trust from the process's environment
+            (endpoint URLs, CA files, profiles) count. Never inside the action.
+
+    """
+
+    settings: Settings
+    id_token: IdTokenSource
+    protect: Callable[[Secret], None]
+    notice: Callable[[str], None]
+    deadline: Deadline
+    ambient: bool = False
+
+
+class Store(Protocol):
+    """A store that is open. Every method may be called from several threads at once, after ``login`` returned.
+
+    Each raises :class:`~imip_secrets.errors.StoreError` with a remedy, and
+    :class:`~imip_secrets.errors.MissingError` for what is not there. Retries of
+    what is transient, within the deadline, are the store's own.
+    """
+
+    def login(self) -> str:
+        """Log in; return one line that says who we are now (no credential in it)."""
+
+    def fetch(self, target: Target) -> Found:
+        """Read one target."""
+
+    def list(self, target: Target, *, deep: bool) -> Sequence[Target]:
+        """Give every readable target whose path continues ``target.path``, over all pages.
+
+        Up to the next ``/``, or over every level when ``deep``. The order is
+        the store's name order. What is skipped by nature (deleted secrets) is
+        left out.
+        """
+
+    def close(self) -> None:
+        """Give up what ``login`` got: revoke a token that we made. Never raises."""
+
+
+class StoreModule(Protocol):
+    """The two functions that a store's module offers."""
+
+    def check(self, settings: Settings, targets: Iterable[Target]) -> Iterable[tuple[Target | None, Problem]]:
+        """Find what is wrong before any network; a problem of one target comes with it, of the settings with None."""
+
+    def open_store(self, context: Context) -> Store:
+        """Import the SDK and make the store, without network."""
