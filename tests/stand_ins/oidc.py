@@ -7,6 +7,7 @@ signature is real (RS256), so that a Vault or OpenBao can check it against
 
 from __future__ import annotations
 
+import base64
 import functools
 import secrets
 import threading
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from stand_ins.faults import Answer, FaultServer, answer, html_answer, json_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -125,7 +127,7 @@ class Issuer:
             self._faults.extend(faults)
 
     def _respond(self, request: Request) -> Step:
-        routes = {
+        routes: dict[str, Callable[[], Step]] = {
             "/.well-known/openid-configuration": self._discovery,
             "/.well-known/jwks": self._jwks,
             "/idtoken": lambda: self._id_token(request),
@@ -147,8 +149,9 @@ class Issuer:
         )
 
     def _jwks(self) -> Answer:
-        key = jwt.algorithms.RSAAlgorithm.to_jwk(_key().public_key(), as_dict=True)
-        return json_answer({"keys": [{**key, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]})
+        key = _key().public_key().public_numbers()
+        numbers = {"n": _base64url(key.n), "e": _base64url(key.e)}
+        return json_answer({"keys": [{"kty": "RSA", "kid": KEY_ID, "alg": "RS256", "use": "sig", **numbers}]})
 
     def _id_token(self, request: Request) -> Step:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -173,6 +176,11 @@ class Issuer:
     ) -> None:
         """Stop."""
         self._server.__exit__(kind, error, trace)
+
+
+def _base64url(number: int) -> str:
+    """Write a number as RFC 7518 writes those of a key."""
+    return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).decode().rstrip("=")
 
 
 def _times(fault: str | int | Step | None) -> dict[str, object]:
