@@ -28,9 +28,9 @@ _KEY_LIMIT = 60  # characters of a key that an error shows
 _COMPARED_KEYS = 500  # so that an error about a huge object comes at once
 _WHITE = " \t\r\n"  # RFC 8259 section 2
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BARE_KEY = re.compile(r"[\w./-]+")
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # RFC 6901 section 4; no list has a thousand million items
-_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")  # RFC 6901 section 3
+_BARE_KEY = r"[\w./-]+"
+_INDEX = r"0|[1-9][0-9]{0,8}"  # RFC 6901 section 4; no list has a thousand million items
+_POINTER = r"(?:/(?:[^~/]|~[01])*)+"  # RFC 6901 section 3
 
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -160,7 +160,7 @@ def pick(document: dict[str, Json], key: str) -> Json:
     """
     if key in document:
         return document[key]
-    if not _POINTER.fullmatch(key):
+    if not re.fullmatch(_POINTER, key):
         raise NoSuchKeyError(key, list(document))
     value: Json = document
     found = ""
@@ -168,7 +168,7 @@ def pick(document: dict[str, Json], key: str) -> Json:
         name = token.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict) and name in value:
             value = value[name]
-        elif isinstance(value, list) and _INDEX.fullmatch(name) and int(name) < len(value):
+        elif isinstance(value, list) and re.fullmatch(_INDEX, name) and int(name) < len(value):
             value = value[int(name)]
         else:
             raise NoSuchKeyError(key, list(value) if isinstance(value, dict) else (), found)
@@ -217,20 +217,18 @@ def _check(document: Json) -> None:
     level: list[Json] = [document]
     depth = 0
     while level:
-        if depth > MAX_DEPTH:
-            raise _too_deep()
+        depth += 1
         below: list[Json] = []
         for value in level:
-            if isinstance(value, dict):
+            if isinstance(value, (dict, list)):
+                if depth > MAX_DEPTH:
+                    raise _too_deep()
                 below += value
-                below += value.values()
-            elif isinstance(value, list):
-                below += value
+                below += value.values() if isinstance(value, dict) else ()
             elif isinstance(value, str) and _SURROGATE.search(value):
                 msg = r"it holds half a character (a \ud800 to \udfff escape on its own), which no text can hold"
                 raise DocumentError(msg)
         level = below
-        depth += 1
 
 
 def _too_deep() -> DocumentError:
@@ -240,7 +238,7 @@ def _too_deep() -> DocumentError:
 def _shown(key: str) -> str:
     """Return a key as a list of keys shows it: bare, or in quotes when it could be misread."""
     tamed = tame(key, _KEY_LIMIT)
-    return tamed if _BARE_KEY.fullmatch(key) else f'"{tamed}"'
+    return tamed if re.fullmatch(_BARE_KEY, key) else f'"{tamed}"'
 
 
 def _closest_first(key: str, keys: Sequence[str]) -> list[str]:

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _SHOWN = 80  # characters of a name or key that an error shows
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
-_SECRET_ARN = re.compile(r"arn:[^:/]+:secretsmanager:[^:/]*:[^:/]*:secret:(?P<name>.+?)(?:-[A-Za-z0-9]{6})?")
+_AWS_ARN = r"arn:[^:/]+:secretsmanager:[^:/]*:[^:/]*:secret:(?P<name>.+?)(?:-[A-Za-z0-9]{6})?"
 _TRANSFORMS: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.lower, "none": str}
 _INPUT = "input allow-names"
 
@@ -215,8 +214,8 @@ _ORDINARY = _Patterns.of("GIT_TOKEN GIT_PASSWORD GIT_AUTHOR_* GIT_COMMITTER_*")
 
 
 def valid(name: str) -> bool:
-    """Tell whether a text can be the name of a variable."""
-    return _NAME.fullmatch(name) is not None
+    """Tell whether a text can be the name of a variable: ``[A-Za-z_][A-Za-z0-9_]*``."""
+    return name.isascii() and name.isidentifier()
 
 
 def segment(path: str) -> str:
@@ -225,7 +224,7 @@ def segment(path: str) -> str:
     That is the last segment; of the ARN of an AWS secret the last segment of
     the secret's name, without the hyphen and six characters that AWS adds.
     """
-    arn = _SECRET_ARN.fullmatch(path)
+    arn = re.fullmatch(_AWS_ARN, path) if path.startswith("arn:") else None
     return (arn["name"] if arn else path).rstrip("/").rpartition("/")[2]
 
 
