@@ -1,0 +1,209 @@
+"""How the runner's ID-token endpoint is asked, and what is tried again.
+
+A GET with the audience in the query and the request token as bearer answers
+``{"value": "<jwt>"}`` (actions/toolkit ``packages/core/src/oidc-utils.ts``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+import urllib.request
+from http.client import HTTPException
+from random import SystemRandom
+from typing import TYPE_CHECKING, Literal
+from urllib.error import URLError
+from urllib.parse import quote, urlsplit
+
+from imip_secrets.errors import ImipError, Problem
+from imip_secrets.foreign import tame
+from imip_secrets.runner.id_token import PERMISSION, URL_VARIABLE
+from imip_secrets.secret import Secret
+from imip_secrets.settings import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from http.client import HTTPResponse
+
+    from imip_secrets.deadline import Deadline
+
+TRIES = 5
+TRY_SECONDS = 10.0
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 20.0
+# After this long, who reads the log wonders what is going on.
+SILENCE_SECONDS = 2.0
+# GitHub's tokens have some 2 KiB.
+ANSWER_LIMIT = 64 * 1024
+
+# Three parts of base64url (RFC 7515 section 3.1).
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_OK = 200
+_FORBIDDEN = (401, 403)
+_BUSY = (408, 429)
+_REDIRECTS = range(300, 400)
+_SERVER_ERRORS = range(500, 600)
+_UNWELL = "GitHub or the network on the way is unwell: see https://www.githubstatus.com and run the job again."
+_NOT_GITHUB = f"Something that is not GitHub answers: check HTTPS_PROXY and what sets {URL_VARIABLE}."
+
+
+class _FailedTry(Exception):  # noqa: N818  # one try failed; the error is made of the last
+    """One try failed.
+
+    Args:
+        what: What failed.
+        remedy: What to do if it is the last try.
+        again: Whether another try may help: never, once, or each time.
+        wait: How many seconds the server asks to wait at least.
+
+    """
+
+    def __init__(
+        self, what: str, remedy: str = _UNWELL, *, again: Literal["no", "once", "yes"] = "yes", wait: float = 0.0
+    ) -> None:
+        super().__init__(what)
+        self.what, self.remedy, self.again, self.wait = what, remedy, again, wait
+
+
+class Endpoint:
+    """Where ID tokens are to be had.
+
+    Args:
+        url: The checked address, which ends in a query.
+        bearer: The request token.
+        environ: Holds HTTPS_PROXY and NO_PROXY.
+
+    """
+
+    def __init__(self, url: str, bearer: Secret, environ: Mapping[str, str]) -> None:
+        """Prepare without a look at the network.
+
+        No handler follows redirects: those would carry the request token elsewhere.
+        """
+        self._url = url
+        self._bearer = bearer
+        self._opener = urllib.request.OpenerDirector()
+        proxy = _proxy(url, environ)
+        if proxy:
+            self._opener.add_handler(urllib.request.ProxyHandler({"https": proxy}))
+        # A handler for https reads the system's certificates, which plain loopback need not wait for.
+        secure = urlsplit(url).scheme == "https"
+        self._opener.add_handler(urllib.request.HTTPSHandler() if secure else urllib.request.HTTPHandler())
+
+    def ask(self, audience: str, deadline: Deadline, notice: Callable[[str], None]) -> Secret:
+        """Return a token; try again, within the deadline, what may pass.
+
+        Raises:
+            ImipError: the last failure, with its remedy.
+
+        """
+        seen: set[str] = set()
+        for number in range(1, TRIES + 1):
+            started = time.monotonic()
+            try:
+                return self._try(audience, deadline)
+            except _FailedTry as failed:
+                last = failed
+            if last.again == "no" or (last.again == "once" and last.again in seen) or number == TRIES:
+                break
+            seen.add(last.again)
+            # Full jitter: fifty jobs that failed together must not come back together.
+            wait = max(last.wait, SystemRandom().uniform(0, FIRST_WAIT_SECONDS * 2 ** (number - 1)))
+            if time.monotonic() - started + wait >= SILENCE_SECONDS:
+                notice(f"ID token: {last.what}; try {number + 1} of {TRIES} follows in {wait:.0f} s")
+            if not deadline.sleep(wait):
+                last.remedy += f" The {deadline.seconds:g} s of the run (timeout-seconds) left no time for another try."
+                break
+        tries = f" ({number} tries)" if number > 1 else ""
+        raise ImipError(Problem(f"{last.what}{tries}", "ID token", last.remedy))
+
+    def _try(self, audience: str, deadline: Deadline) -> Secret:
+        """Ask once; raise ``_FailedTry``."""
+        request = urllib.request.Request(  # noqa: S310  # the scheme was checked with the host
+            f"{self._url}&audience={quote(audience, safe='')}",
+            headers={"Authorization": f"bearer {self._bearer.reveal()}", "Accept": "application/json"},
+        )
+        limit = deadline.at_most(TRY_SECONDS)
+        end = time.monotonic() + limit
+        try:
+            with self._opener.open(request, timeout=limit) as response:
+                status, retry_after = response.status, response.headers.get("Retry-After", "")
+                body = _read(response, end) if status == _OK else b""
+        except (OSError, HTTPException) as error:
+            raise _unreachable(error, limit) from None
+        if status != _OK:
+            raise _refused(status, retry_after)
+        return _token(body)
+
+
+def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
+    """Return the proxy on the way to an address, or None; the lower-case names win, as everywhere."""
+    proxy = environ.get("https_proxy") or environ.get("HTTPS_PROXY")
+    excepted = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    parts = urlsplit(url)
+    if not proxy or parts.hostname in LOOPBACK:
+        return None
+    bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
+    return None if bypass(parts.netloc, {"no": excepted}) else proxy
+
+
+def _read(response: HTTPResponse, end: float) -> bytes:
+    """Read a body as it comes, up to a limit of bytes and a point in time."""
+    body = b""
+    while len(body) <= ANSWER_LIMIT and (there := response.peek()):
+        body += response.read(len(there))
+        if time.monotonic() >= end:
+            raise TimeoutError
+    return body
+
+
+def _unreachable(error: OSError | HTTPException, limit: float) -> _FailedTry:
+    """Say why there was no answer."""
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, TimeoutError):
+        return _FailedTry(f"the endpoint did not answer within {max(1, limit):.0f} s")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _FailedTry(
+            f"the endpoint's certificate cannot be verified ({tame(cause.verify_message, 120)})",
+            "Add the authority that signed it to the certificates of the runner's system.",
+            again="no",
+        )
+    if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+        remedy = "Check the DNS of the runner, and HTTPS_PROXY if its network has a proxy."
+        return _FailedTry("the endpoint's host is not known", remedy, again="no")
+    # The text of an HTTPException is the server's; its name is enough.
+    detail = type(cause).__name__ if isinstance(cause, HTTPException) else tame(cause, 120)
+    return _FailedTry(f"the connection to the endpoint failed ({detail})")
+
+
+def _refused(status: int, retry_after: str) -> _FailedTry:
+    """Say what a status other than 200 means. The body is left out: it may repeat the request token."""
+    what = f"the endpoint answered HTTP {status}"
+    if status in _FORBIDDEN:
+        remedy = f"Check that the job has {PERMISSION} and that its run goes on, then run it again."
+        return _FailedTry(what, remedy, again="no")
+    if status in _REDIRECTS:
+        return _FailedTry(f"{what}, a redirect, which is never followed", _NOT_GITHUB, again="no")
+    if status in _BUSY or status in _SERVER_ERRORS:
+        asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
+        return _FailedTry(what, wait=min(asked, LONGEST_WAIT_SECONDS))
+    return _FailedTry(what, "Check the audience that this store is given.", again="no")
+
+
+def _token(body: bytes) -> Secret:
+    """Take the token out of an answer."""
+    if len(body) > ANSWER_LIMIT:
+        what = f"the endpoint gave an answer of more than {ANSWER_LIMIT} bytes"
+        raise _FailedTry(what, _NOT_GITHUB, again="no")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    value = answer.get("value") if isinstance(answer, dict) else None
+    if not isinstance(value, str) or not _JWT.fullmatch(value):
+        what = "the endpoint gave an answer without a token"
+        raise _FailedTry(what, _NOT_GITHUB, again="once")
+    return Secret(value)
