@@ -100,25 +100,24 @@ class Endpoint:
             ImipError: the last failure, with its remedy.
 
         """
-        seen: set[str] = set()
-        for number in range(1, TRIES + 1):
+        garbled, number = False, 1
+        while True:
             started = time.monotonic()
             try:
                 return self._try(audience, deadline)
             except _FailedTry as failed:
                 last = failed
-            if last.again == "no" or (last.again == "once" and last.again in seen) or number == TRIES:
-                break
-            seen.add(last.again)
+            if number == TRIES or last.again == "no" or (last.again == "once" and garbled):
+                raise _given_up(last.what, last.remedy, number)
+            garbled |= last.again == "once"
             # Full jitter: fifty jobs that failed together must not come back together.
             wait = max(last.wait, SystemRandom().uniform(0, FIRST_WAIT_SECONDS * 2 ** (number - 1)))
             if time.monotonic() - started + wait >= SILENCE_SECONDS:
                 notice(f"ID token: {last.what}; try {number + 1} of {TRIES} follows in {wait:.0f} s")
             if not deadline.sleep(wait):
-                last.remedy += f" The {deadline.seconds:g} s of the run (timeout-seconds) left no time for another try."
-                break
-        tries = f" ({number} tries)" if number > 1 else ""
-        raise ImipError(Problem(f"{last.what}{tries}", "ID token", last.remedy))
+                no_time = f"The {deadline.seconds:g} s of the run (timeout-seconds) left no time for another try."
+                raise _given_up(last.what, f"{last.remedy} {no_time}", number)
+            number += 1
 
     def _try(self, audience: str, deadline: Deadline) -> Secret:
         """Ask once; raise ``_FailedTry``."""
@@ -137,6 +136,11 @@ class Endpoint:
         if status != _OK:
             raise _refused(status, retry_after)
         return _token(body)
+
+
+def _given_up(what: str, remedy: str, tries: int) -> ImipError:
+    counted = f" ({tries} tries)" if tries > 1 else ""
+    return ImipError(Problem(f"{what}{counted}", "ID token", remedy))
 
 
 def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
@@ -162,7 +166,7 @@ def _read(response: HTTPResponse, end: float) -> bytes:
 
 def _unreachable(error: OSError | HTTPException, limit: float) -> _FailedTry:
     """Say why there was no answer."""
-    cause = error.reason if isinstance(error, URLError) else error
+    cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, OSError) else error
     if isinstance(cause, TimeoutError):
         return _FailedTry(f"the endpoint did not answer within {max(1, limit):.0f} s")
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -174,8 +178,8 @@ def _unreachable(error: OSError | HTTPException, limit: float) -> _FailedTry:
     if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
         remedy = "Check the DNS of the runner, and HTTPS_PROXY if its network has a proxy."
         return _FailedTry("the endpoint's host is not known", remedy, again="no")
-    # The text of an HTTPException is the server's; its name is enough.
-    detail = type(cause).__name__ if isinstance(cause, HTTPException) else tame(cause, 120)
+    # Of an answer that is no HTTP the text is the server's; the name of the error is enough.
+    detail = tame(cause, 120) if isinstance(cause, OSError) else type(cause).__name__
     return _FailedTry(f"the connection to the endpoint failed ({detail})")
 
 
