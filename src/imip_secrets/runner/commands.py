@@ -1,0 +1,134 @@
+"""What we say to the runner: masks, annotations, groups and plain lines, by one writer.
+
+The runner reads standard output and standard error as two queues, so that a
+mask on one may come after the value on the other (actions/runner
+``ProcessInvoker.cs``). Everything that the action prints therefore goes
+through one :class:`Console`, in whole lines, flushed.
+
+The format of a command is that of ``actions_toolkit.command``, which escapes
+as the runner unescapes. The rest of that library is not used: it prints to a
+text stream (with the code page of Windows, not flushed) and masks a value of
+several lines as a whole, whose short lines then hide half the log.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from actions_toolkit.command import Command
+
+from imip_secrets.runner.masks import forms
+from imip_secrets.secret import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+    from imip_secrets.secret import Secret
+
+# Of one line. The runner itself cuts an annotation, all its lines together, at 4096.
+LINE_LIMIT = 2000
+
+
+class Console:
+    """The one writer of the action's output; it may be used from several threads.
+
+    Text is made harmless line by line: it can hold no command, no control
+    character and none of the masks that went out here, whoever wrote it.
+    Layout (indentation, tables) stays.
+    """
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        """Write to a binary stream, standard output by default."""
+        self._stream = sys.stdout.buffer if stream is None else stream
+        self._lock = Lock()
+        # Longest first, so that no mask leaves a part of a longer one.
+        self._masks: list[str] = []
+
+    def mask(self, lines: Iterable[str]) -> None:
+        """Have the runner hide these texts in all that follows; when this returns they are out of our hands.
+
+        Args:
+            lines: Texts of one line each, as :func:`imip_secrets.runner.masks.forms` makes them.
+
+        Raises:
+            ValueError: one of them has several lines. The runner would hide each by itself, however short.
+
+        """
+        given = list(lines)
+        if any("\n" in line or "\r" in line for line in given):
+            msg = "a mask has one line"
+            raise ValueError(msg)
+        with self._lock:
+            known = set(self._masks)
+            fresh = [line for line in dict.fromkeys(given) if line.strip() and line not in known]
+            self._masks = sorted([*self._masks, *fresh], key=len, reverse=True)
+            self._write(_command("add-mask", line) for line in fresh)
+
+    def protect(self, credential: Secret) -> None:
+        """Have the runner hide a token, key or password of our own, whatever it looks like."""
+        self.mask(forms(credential, floor=0, forced=True).lines)
+
+    def say(self, text: str = "") -> None:
+        """Print text, line by line."""
+        self._send(self._harmless(text))
+
+    def notice(self, text: str, title: str = "") -> None:
+        """Print a notice, which is also shown on the run's page."""
+        self._annotate("notice", text, title)
+
+    def warning(self, text: str, title: str = "") -> None:
+        """Print a warning, which is also shown on the run's page."""
+        self._annotate("warning", text, title)
+
+    def error(self, text: str, title: str = "") -> None:
+        """Print an error, which is also shown on the run's page."""
+        self._annotate("error", text, title)
+
+    @contextmanager
+    def group(self, title: str) -> Iterator[None]:
+        """Fold what is printed within under a title."""
+        self._send([_command("group", " ".join(self._harmless(title)))])
+        try:
+            yield
+        finally:
+            self._send([_command("endgroup")])
+
+    def _annotate(self, kind: str, text: str, title: str) -> None:
+        properties = {"title": " ".join(self._harmless(title))} if title else {}
+        self._send([_command(kind, "\n".join(self._harmless(text)), properties)])
+
+    def _harmless(self, text: str) -> list[str]:
+        """Return the lines of a text, without masks and without a word to the runner."""
+        for mask in self._masks:
+            text = text.replace(mask, HIDDEN)
+        return [_tamed(line) for line in text.splitlines()] or [""]
+
+    def _send(self, lines: Iterable[str]) -> None:
+        with self._lock:
+            self._write(lines)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        # One call, so that no other writer comes between; bytes, as the text stream has a code page on Windows.
+        self._stream.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        self._stream.flush()
+
+
+def _command(name: str, data: str = "", properties: dict[str, str] | None = None) -> str:
+    return str(Command(name, properties or {}, data))
+
+
+def _tamed(line: str) -> str:
+    """Return a line in which the runner finds no command, cut if it is too long.
+
+    ``::name::`` counts at the start of a line, white space apart, and
+    ``##[name]`` anywhere (actions/runner ``ActionCommand.cs``).
+    """
+    plain = "".join(char if char.isprintable() else " " for char in line[:LINE_LIMIT]).rstrip()
+    plain = plain.replace("##[", "## [")
+    if plain.lstrip().startswith("::"):
+        plain = plain.replace("::", ": :", 1)
+    return f"{plain}…" if len(line) > LINE_LIMIT else plain
