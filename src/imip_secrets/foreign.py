@@ -14,7 +14,8 @@ LIMIT = 300
 def tame(text: object, limit: int = LIMIT) -> str:
     """Return foreign text as one harmless line of at most ``limit`` characters.
 
-    Control, format and line-separating characters become spaces (runs of white
+    Control, format and line-separating characters, and halves of characters
+    (lone surrogates, which nothing can print), become spaces (runs of white
     space become one), ``::`` and ``##[`` are broken up, and what is too long is
     cut with an ellipsis.
     """

@@ -8,6 +8,10 @@ from typing import NoReturn
 HIDDEN = "***"
 
 
+class NotTextError(ValueError):
+    """A value that is wanted as text is not UTF-8."""
+
+
 class Secret:
     """Bytes that nothing shows by accident.
 
@@ -30,10 +34,15 @@ class Secret:
         """Return the value as text.
 
         Raises:
-            UnicodeDecodeError: the value is not UTF-8; see :meth:`is_text`.
+            NotTextError: the value is not UTF-8; see :meth:`is_text`.
 
         """
-        return self._value.decode("utf-8")
+        text = self._decoded()
+        if text is None:
+            # Not raised inside "except": Python's own error shows a byte of the value and holds all of them.
+            msg = "the value is not UTF-8 text"
+            raise NotTextError(msg)
+        return text
 
     def reveal_bytes(self) -> bytes:
         """Return the value byte for byte."""
@@ -41,13 +50,14 @@ class Secret:
 
     def is_text(self) -> bool:
         """Tell whether the value is UTF-8 without NUL, so that a variable can hold it."""
-        if b"\0" in self._value:
-            return False
+        return b"\0" not in self._value and self._decoded() is not None
+
+    def _decoded(self) -> str | None:
+        """Return the value as text, or None when it is not UTF-8."""
         try:
-            self._value.decode("utf-8")
+            return self._value.decode("utf-8")
         except UnicodeDecodeError:
-            return False
-        return True
+            return None
 
     def __bool__(self) -> bool:
         """Tell whether there is any value at all."""

@@ -6,7 +6,6 @@ held equal to this one by a test; the command line makes its options from it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["text", "flag", "choice", "number", "address", "secret", "lines"]
 
+MAX_NUMBER = 1_000_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TRUE, _FALSE = ("true",), ("false",)
 
@@ -70,7 +70,8 @@ INPUTS: tuple[Input, ...] = (
     Input("aws-audience", "AWS", "The audience of the ID token for AWS.", "sts.amazonaws.com"),
     Input("aws-endpoint-url", "AWS", "Another address for AWS's services (a private endpoint, a test server).",
           kind="address"),
-    Input("vault-addr", "Vault", "The address of Vault or OpenBao.", kind="address", variables=("VAULT_ADDR", "BAO_ADDR")),
+    Input("vault-addr", "Vault", "The address of Vault or OpenBao.", kind="address",
+          variables=("VAULT_ADDR", "BAO_ADDR")),
     Input("vault-namespace", "Vault", "The namespace of the login and of references that name none.",
           variables=("VAULT_NAMESPACE", "BAO_NAMESPACE")),
     Input("vault-auth-method", "Vault", "How to log in.", "jwt", "choice", ("jwt", "token")),
@@ -82,7 +83,8 @@ INPUTS: tuple[Input, ...] = (
     Input("vault-ca-certificate", "Vault", "The PEM certificate that Vault's is signed by.", kind="lines"),
     Input("vault-client-certificate", "Vault", "A PEM client certificate for mutual TLS.", kind="lines"),
     Input("vault-client-key", "Vault", "The PEM key of the client certificate.", kind="secret"),
-    Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.", kind="lines"),
+    Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.",
+          kind="lines"),
     Input("timeout-seconds", "Network", "How long the whole run may take, in seconds.", "120", "number"),
 )
 
@@ -115,7 +117,7 @@ class Settings:
 
     def given(self, name: str) -> bool:
         """Tell whether the setting was given a value that is not empty."""
-        return bool(self._values[name])
+        return bool(self._values[name].strip())
 
     def flag(self, name: str) -> bool:
         """Return a checked flag."""
@@ -147,7 +149,7 @@ class Settings:
 
     def __repr__(self) -> str:
         """Name the settings that were given, without their values."""
-        return f"Settings({', '.join(name for name, value in self._values.items() if value)})"
+        return f"Settings({', '.join(filter(self.given, self._values))})"
 
 
 def _wrong(item: Input, text: str) -> tuple[str, str] | None:
@@ -156,11 +158,16 @@ def _wrong(item: Input, text: str) -> tuple[str, str] | None:
         return f"{tame(text, 40)!r} is neither true nor false", f"Write true or false (default: {item.default})."
     if item.kind == "choice" and text not in item.choices:
         return f"{tame(text, 40)!r} is not one of {', '.join(item.choices)}", f"The default is {item.default}."
-    if item.kind == "number" and not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= math.pow(10, 6)):
-        return f"{tame(text, 40)!r} is no whole number above 0", f"The default is {item.default}."
+    if item.kind == "number" and not _is_number(text):
+        return f"{tame(text, 40)!r} is no whole number from 1 to {MAX_NUMBER}", f"The default is {item.default}."
     if item.kind == "address":
         return _wrong_address(text)
     return None
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a whole number that a setting may have; the length first, for ``int`` has a limit."""
+    return len(text) <= len(str(MAX_NUMBER)) and text.isascii() and text.isdigit() and 0 < int(text) <= MAX_NUMBER
 
 
 def _wrong_address(text: str) -> tuple[str, str] | None:
@@ -175,8 +182,9 @@ def _wrong_address(text: str) -> tuple[str, str] | None:
         return f"{tame(text.rsplit('@', maxsplit=1)[-1], 80)!r} is no https address", remedy
     if parts.username is not None or parts.password is not None:
         return "an address must hold no user and no password", remedy
-    if parts.query or parts.fragment or any(char.isspace() or not char.isprintable() for char in text):
-        return "an address must hold no query, fragment or white space", remedy
+    # Readers of URLs do not agree on where the host ends when there is a backslash (WHATWG URL against RFC 3986).
+    if any(char in "?#\\" or char.isspace() or not char.isprintable() for char in text):
+        return "an address must hold no query, fragment, backslash or white space", remedy
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         return f"plain http to {tame(parts.hostname, 80)} would show every secret to the network", remedy
     return None
@@ -186,8 +194,8 @@ def from_environment(environ: Mapping[str, str], given: Mapping[str, str]) -> di
     """Fill settings that were not given from the usual variables, for the command line and the library."""
     values = dict(given)
     for item in INPUTS:
-        if not values.get(item.name):
-            text = next((environ[name] for name in item.variables if environ.get(name)), "")
+        if not values.get(item.name, "").strip():
+            text = next((environ[name] for name in item.variables if environ.get(name, "").strip()), "")
             if text:
                 values[item.name] = text
     return values
