@@ -23,6 +23,7 @@ class Scheme:
         options: The options it takes besides those of every store.
         example: A reference that is right, for error texts.
         libraries: The lock of its libraries, ``requirements/NAME.txt``.
+        slash_forgiven: Whether slashes before the path mean nothing.
 
     """
 
@@ -32,6 +33,7 @@ class Scheme:
     options: frozenset[str]
     example: str
     libraries: str
+    slash_forgiven: bool = False
 
     def load(self) -> StoreModule:
         """Import the store's module (not yet its SDK)."""
@@ -56,6 +58,7 @@ SCHEMES: Mapping[str, Scheme] = {
             frozenset({"version", "namespace"}),
             "vault://secret/imip/production#DATABASE_URL",
             "vault",
+            slash_forgiven=True,
         ),
     )
 }

@@ -1,0 +1,326 @@
+"""The grammar of ``secrets``: one reference per line.
+
+::
+
+    line      = [ NAME " = " ] reference        NAME may end in "*": a prefix for every key
+    reference = scheme "://" path [ "?" option *( "&" option ) ] [ "#" key ]
+
+Blank lines, lines that start with ``#`` and what follows white space and a
+``#`` are comments. The path and the options' values are percent-decoded; the
+key stands as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from imip_secrets.errors import Problem
+from imip_secrets.foreign import tame
+from imip_secrets.stores import SCHEMES
+from imip_secrets.stores.base import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from imip_secrets.stores import Scheme
+
+COMMON_OPTIONS = frozenset({"optional", "default", "decode", "encode", "as", "mask"})
+
+_COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NOT_NAME = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
+_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a line refers to and how it is to be taken.
+
+    Args:
+        scheme: The store, a key of :data:`imip_secrets.stores.SCHEMES`.
+        target: What is read there; for a listing, the start of the names.
+        listing: ``*`` (names up to the next ``/``), ``**`` (every level), or
+            "" for the one secret.
+        key: The one key to take, or None.
+        optional: Whether a missing secret or key is no mistake.
+        default: The text that stands in for a missing secret or key, or None.
+        decode: Whether the value is base64 to be decoded.
+        encode: Whether the value is to be written as base64.
+        as_file: Whether the value goes to a file and the variable holds its path.
+        mask: True or False when masking is ordered by hand, None by the rules.
+
+    """
+
+    scheme: str
+    target: Target
+    listing: str = ""
+    key: str | None = None
+    optional: bool = False
+    default: str | None = None
+    decode: bool = False
+    encode: bool = False
+    as_file: bool = False
+    mask: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the request.
+
+    Args:
+        number: Counted from 1, comments included.
+        text: The reference as it is written, for people.
+        reference: What it means.
+        name: The variable's name as written, or None.
+        prefix: What stands before every key's name, or None.
+
+    """
+
+    number: int
+    text: str
+    reference: Reference
+    name: str | None = None
+    prefix: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The place that a problem with this line is at."""
+        return f"line {self.number}, {tame(self.text, _SHOWN)}"
+
+
+class _Mistake(Exception):  # noqa: N818 - it never leaves this module: it becomes a Problem with the line's number
+    """What is wrong with a line, and what would be right."""
+
+    def __init__(self, *, what: str, remedy: str) -> None:
+        super().__init__()
+        self.what = what
+        self.remedy = remedy
+
+
+class _Parts(NamedTuple):
+    """A reference cut at its marks, nothing decoded."""
+
+    scheme: Scheme
+    path: str
+    options: str
+    key: str | None
+
+
+def parse(text: str) -> tuple[list[Line], list[Problem]]:
+    """Read every line; return what is right and a problem for each line that is not.
+
+    A text with nothing but comments is a problem too. Nothing is looked up.
+    """
+    lines: list[Line] = []
+    problems: list[Problem] = []
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        written = _COMMENT.sub("", raw, count=1).strip()
+        if not written:
+            continue
+        try:
+            lines.append(_line(number, written))
+        except _Mistake as mistake:
+            problems.append(Problem(mistake.what, f"line {number}, {tame(written, _SHOWN)}", mistake.remedy))
+    if not lines and not problems:
+        problems.append(
+            Problem(
+                "it names no secret",
+                "input secrets",
+                f"Write one reference per line, such as {SCHEMES['aws'].example}.",
+            )
+        )
+    return lines, problems
+
+
+def _line(number: int, written: str) -> Line:
+    """Read one line that is not empty."""
+    name, text = _cut_name(written)
+    reference = _reference(text)
+    if name is None:
+        return Line(number, text, reference)
+    if name.endswith("*"):
+        _check_name(name[:-1], text, star="*")
+        if reference.key is not None:
+            raise _Mistake(
+                what="a prefix takes every key, but the reference names one", remedy=f"Write {name[:-1]}NAME = {text}."
+            )
+        return Line(number, text, reference, prefix=name[:-1])
+    _check_name(name, text)
+    if reference.listing:
+        raise _Mistake(what="one name cannot hold all that a listing finds", remedy=f"Write {name}_* = {text}.")
+    return Line(number, text, reference, name=name)
+
+
+def _cut_name(written: str) -> tuple[str | None, str]:
+    """Cut ``NAME = `` off a line: an "=" that stands before the scheme."""
+    before, mark, _ = written.partition("://")
+    if not mark:
+        before = written
+    name, equals, _ = before.partition("=")
+    if not equals or "?" in name:
+        return None, written
+    return name.strip(), written.partition("=")[2].strip()
+
+
+def _check_name(name: str, text: str, star: str = "") -> None:
+    """Refuse what no shell takes for a variable's name."""
+    if _NAME.fullmatch(name):
+        return
+    better = _NOT_NAME.sub("_", name) or "NAME"
+    if not _NAME.fullmatch(better):
+        better = "_" + better
+    shown = tame(name, 60)
+    raise _Mistake(
+        what=f"{shown!r} is no name for a variable: letters, digits and _ only, no digit first",
+        remedy=f"Write {tame(better, 60)}{star} = {tame(text, _SHOWN)}.",
+    )
+
+
+def _reference(text: str) -> Reference:
+    """Read a reference, ``scheme://path?options#key`` with all that may be left out."""
+    parts = _cut(text)
+    options = _options(parts)
+    stem, listing = _cut_listing(parts)
+    path = _decode(stem, "path")
+    if parts.scheme.slash_forgiven:
+        path = path.lstrip("/")
+    if not path and not listing:
+        raise _Mistake(what="the path is empty", remedy=f"Write it like {parts.scheme.example}.")
+    if listing:
+        _check_listing(parts, options)
+    if "decode" in options and "encode" in options:
+        raise _Mistake(what="decode and encode undo each other", remedy="Leave one of them out.")
+    return Reference(
+        scheme=parts.scheme.name,
+        target=Target(path, **{name: options.get(name) for name in ("version", "stage", "region", "namespace")}),
+        listing=listing,
+        key=parts.key,
+        optional="optional" in options,
+        default=options.get("default"),
+        decode="decode" in options,
+        encode="encode" in options,
+        as_file="as" in options,
+        mask={"on": True, "off": False}.get(options.get("mask", "")),
+    )
+
+
+def _cut(text: str) -> _Parts:
+    """Cut a reference at its marks and find its scheme."""
+    scheme_name, mark, rest = text.partition("://")
+    if not mark:
+        raise _Mistake(what="there is no scheme such as aws:// in it", remedy=f"Write it like {_guess(text)}.")
+    scheme = SCHEMES.get(scheme_name)
+    if scheme is None:
+        raise _Mistake(
+            what=f"{tame(scheme_name, 40)!r} is no store that is known here ({', '.join(SCHEMES)})",
+            remedy=f"Write it like {_guess(text)}.",
+        )
+    if re.search(r"\s[\w.-]+://", rest):
+        raise _Mistake(what="there are two references on one line", remedy="Write one reference per line.")
+    before, hash_mark, key = rest.partition("#")
+    if hash_mark and not key:
+        raise _Mistake(
+            what="there is no key after the #", remedy=f"Write it like {scheme.example}, or leave the # out."
+        )
+    path, _, options = before.partition("?")
+    return _Parts(scheme, path, options, key if hash_mark else None)
+
+
+def _options(parts: _Parts) -> dict[str, str]:
+    """Read the options: each once, known to the store, with a value that it takes."""
+    known = COMMON_OPTIONS | parts.scheme.options
+    options: dict[str, str] = {}
+    for written in filter(None, parts.options.split("&")):
+        name, equals, raw = written.partition("=")
+        if name not in known:
+            raise _Mistake(
+                what=f"{tame(name, 40)!r} is no option of {parts.scheme.name}://", remedy=_nearest(name, known)
+            )
+        if name in options:
+            raise _Mistake(what=f"the option {name} is given twice", remedy="Leave one of them out.")
+        options[name] = _decode(raw, f"option {name}")
+        if name == "optional" and not equals:
+            options[name] = "true"
+        allowed = _WORDS.get(name)
+        if allowed and options[name] not in allowed:
+            right = "optional" if name == "optional" else " or ".join(f"{name}={word}" for word in allowed)
+            raise _Mistake(what=f"{tame(written, 40)!r} is no value of the option {name}", remedy=f"Write {right}.")
+        if not options[name] and name != "default":
+            raise _Mistake(what=f"the option {name} has no value", remedy=f"Write {name}=..., or leave it out.")
+    return options
+
+
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "optional": ("true",),
+    "decode": ("base64",),
+    "encode": ("base64",),
+    "as": ("file",),
+    "mask": ("on", "off"),
+}
+
+
+def _cut_listing(parts: _Parts) -> tuple[str, str]:
+    """Cut a star or two off the end of a path, where alone they may stand; ``%2A`` is a star of the name."""
+    stem = parts.path.rstrip("*")
+    listing = parts.path[len(stem) :]
+    if len(listing) > len("**") or "*" in stem:
+        raise _Mistake(
+            what="* and ** stand only at the end of a path",
+            remedy=f"Write {parts.scheme.name}://{tame(stem.partition('*')[0], 60)}*, or %2A for a star in a name.",
+        )
+    return stem, listing
+
+
+def _check_listing(parts: _Parts, options: Mapping[str, str]) -> None:
+    """Refuse what means one secret and can mean nothing for many."""
+    shown = f"{parts.scheme.name}://{tame(parts.path, 60)}"
+    if parts.key is not None:
+        raise _Mistake(what="a listing takes whole secrets, but the reference names a key", remedy=f"Write {shown}.")
+    for name in ("version", "default"):
+        if name in options:
+            raise _Mistake(what=f"the option {name} means one secret, not a listing", remedy=f"Write {shown}.")
+
+
+def _decode(text: str, part: str) -> str:
+    """Percent-decode; anything that is no escape, no UTF-8 or no visible character is a mistake."""
+    broken = next((match for match in _ESCAPE.finditer(text) if match[1] is None), None)
+    if broken:
+        raise _Mistake(what=f"the % in the {part} is no escape", remedy="Write %25 for a percent sign.")
+    try:
+        decoded = _unescape(text)
+    except UnicodeError:
+        raise _Mistake(
+            what=f"the escapes in the {part} are not UTF-8", remedy="Write the character itself, or its UTF-8."
+        ) from None
+    if part == "path" and not all(char.isprintable() for char in decoded):
+        raise _Mistake(what="there is a control character in the path", remedy="Take it out.")
+    return decoded
+
+
+def _unescape(text: str) -> str:
+    """Percent-decode text whose escapes are whole, without the cost of importing ``urllib.parse``."""
+    pieces = _ESCAPE.split(text)
+    data = b"".join(bytes.fromhex(piece) if odd % 2 else piece.encode() for odd, piece in enumerate(pieces))
+    return data.decode("utf-8")
+
+
+def _guess(text: str) -> str:
+    """Give the reference that somebody probably meant: a known scheme before what is there."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    word = re.split(r"\W", text, maxsplit=1)[0]
+    rest = text[len(word) :]
+    near = difflib.get_close_matches(word.lower(), SCHEMES, n=1, cutoff=0.5)
+    path = rest.lstrip(":/") if rest.startswith(":") else text.lstrip("/")
+    return f"{near[0] if near else 'aws'}://{tame(path or 'imip/production', _SHOWN)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Name the option that was probably meant, else all."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]}?" if near else f"The options are {', '.join(sorted(known))}."
