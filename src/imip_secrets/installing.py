@@ -133,9 +133,9 @@ def _pip() -> str | None:
     for folder in site.getsitepackages([sys.base_prefix]):
         if Path(folder, "pip", "__main__.py").is_file():
             return folder
-    bundles = (sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(sysconfig.get_path("stdlib"), "ensurepip", "_bundled"))
-    wheels = (wheel for bundle in bundles if bundle for wheel in Path(bundle).glob("pip-*.whl"))
-    return next((str(wheel) for wheel in wheels), None)
+    of_system = sysconfig.get_config_var("WHEEL_PKG_DIR")
+    bundle = Path(of_system or Path(sysconfig.get_path("stdlib"), "ensurepip", "_bundled"))
+    return next((str(wheel) for wheel in bundle.glob("pip-*.whl")), None)
 
 
 def _install_one(

@@ -513,6 +513,7 @@ def test_the_traps_fire_for_a_step_that_does_not_look_out(machine: Machine, trap
         subprocess.run(command, cwd=machine.workspace, env=job | environ, capture_output=True, check=False, timeout=60)
 
     careless(BASH or "", "--noprofile", "--norc", script, traps.python, PYTHONHOME="")
+    careless(traps.python, "-I", "-c", "")
     careless(BASH or "", "-c", "true", LD_AUDIT="")
     careless(PYTHON, "-c", "", PYTHONHOME="", PYTHONPATH="", PYTHONSTARTUP="")
     careless(PYTHON, "-I", "-c", "import ssl")
