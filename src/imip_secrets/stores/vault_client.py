@@ -1,0 +1,130 @@
+"""The one place where hvac is used: what the store asks Vault for, in its own words.
+
+The module costs a tenth of a second to import, so it is imported late, and
+while the ID token is on its way.
+"""
+
+from __future__ import annotations
+
+import threading
+from copy import copy
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import hvac
+
+from imip_secrets.deadline import Deadline
+from imip_secrets.stores.vault_transport import Patience, Transport
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from imip_secrets.secret import Secret
+    from imip_secrets.stores.vault_answer import Answer
+
+
+class VaultClient:
+    """Asks one Vault; every method may be called from several threads at once, after :meth:`use`.
+
+    Each gives Vault's answer whatever its status, and raises
+    :class:`~imip_secrets.errors.StoreError` where there was none. Paths are
+    plain text; a mount has no slash at its ends, a namespace "" is the root.
+
+    Args:
+        address: The address, without a slash at the end.
+        tls: How to connect; None for plain http to loopback.
+        deadline: The end of the run.
+        notice: Shows a line when something is waited for.
+
+    """
+
+    def __init__(
+        self, address: str, tls: ssl.SSLContext | None, deadline: Deadline, notice: Callable[[str], None]
+    ) -> None:
+        """Make the client; nothing is sent."""
+        self.address = address
+        self._notice = notice
+        self._transport = Transport.to(address, tls, Patience(deadline, notice))
+        self._apis: dict[str, hvac.Client] = {}
+        self._lock = threading.Lock()
+
+    def use(self, token: Secret) -> None:
+        """Send this token from now on."""
+        self._transport.token = token.reveal()
+        self._apis.clear()
+
+    def jwt_login(self, namespace: str, mount: str, role: str, jwt: Secret) -> Answer:
+        """Log in with a signed token; safe to repeat."""
+        answer: Answer = self._api(namespace).auth.jwt.jwt_login(role, jwt.reveal(), use_token=False, path=mount)
+        return answer
+
+    def mount_of(self, namespace: str, path: str) -> Answer:
+        """Ask which engine a path belongs to; whoever may use anything in the engine may know."""
+        answer: Answer = self._api(namespace).read(f"sys/internal/ui/mounts/{quote(path)}")
+        return answer
+
+    def read_v1(self, namespace: str, mount: str, path: str) -> Answer:
+        """Read a secret of KV version 1."""
+        answer: Answer = self._api(namespace).secrets.kv.v1.read_secret(path, mount_point=mount)
+        return answer
+
+    def read_v2(self, namespace: str, mount: str, path: str, version: str | None = None) -> Answer:
+        """Read a secret of KV version 2; deleted and destroyed versions come as 404 with their metadata."""
+        answer: Answer = self._api(namespace).secrets.kv.v2.read_secret_version(
+            path, version=version, mount_point=mount, raise_on_deleted_version=False
+        )
+        return answer
+
+    def list_v1(self, namespace: str, mount: str, folder: str) -> Answer:
+        """List a folder (it ends in a slash, or is "") of KV version 1."""
+        answer: Answer = self._api(namespace).secrets.kv.v1.list_secrets(folder, mount_point=mount)
+        return answer
+
+    def list_v2(self, namespace: str, mount: str, folder: str) -> Answer:
+        """List a folder (it ends in a slash, or is "") of KV version 2."""
+        answer: Answer = self._api(namespace).secrets.kv.v2.list_secrets(folder, mount_point=mount)
+        return answer
+
+    def read_once(self, namespace: str, path: str) -> Answer:
+        """Read a path of any engine as it stands; never sent again once Vault may have begun."""
+        # hvac's own read() cannot say "once".
+        answer: Answer = self._api(namespace).adapter.get(f"/v1/{quote(path)}", once=True)
+        return answer
+
+    def seal_status(self) -> Answer:
+        """Ask whether Vault is initialised and unsealed; needs no token."""
+        answer: Answer = self._api("").sys.read_seal_status()
+        return answer
+
+    def revoke_self(self, namespace: str, seconds: float) -> Answer:
+        """Revoke the token and with it all its leases, within so many seconds, though the run's time be over.
+
+        Only when no other thread uses the client any more.
+        """
+        self._transport.patience = Patience(Deadline(seconds), self._notice)
+        self._apis.clear()
+        answer: Answer = self._api(namespace).auth.token.revoke_self()
+        return answer
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.close()
+
+    def _api(self, namespace: str) -> hvac.Client:
+        """Return hvac's client for a namespace; all of them share connections and token."""
+        with self._lock:
+            if namespace not in self._apis:
+                self._apis[namespace] = self._make(namespace)
+            return self._apis[namespace]
+
+    def _make(self, namespace: str) -> hvac.Client:
+        # hvac would look for a token in the environment and in HOME, so it is told that there is none to look for.
+        return hvac.Client(
+            url=self._transport.base_uri, token="", verify=True, adapter=lambda **_: self._within(namespace)
+        )
+
+    def _within(self, namespace: str) -> Transport:
+        transport = copy(self._transport)
+        transport.namespace = namespace or None
+        return transport

@@ -1,0 +1,256 @@
+"""Who we are to Vault: the logins, and what is wrong when one is refused.
+
+A method is one function in :data:`METHODS`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imip_secrets.errors import Problem, StoreError
+from imip_secrets.foreign import tame
+from imip_secrets.secret import Secret
+from imip_secrets.stores.vault_answer import part, span, whole, words
+from imip_secrets.stores.vault_errors import unwell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from imip_secrets.identity import IdToken
+    from imip_secrets.settings import Settings
+    from imip_secrets.stores.base import Context
+    from imip_secrets.stores.vault_answer import Answer
+    from imip_secrets.stores.vault_client import VaultClient
+
+LOGINS = 3  # with a fresh ID token each, when it is the clocks that differ
+_TOKEN_FILE = ".vault-token"  # noqa: S105 - the file's name: where "vault login" leaves the token
+_OUT_OF_TIME = re.compile(r"\((?:exp|nbf|iat)\)|expired|not yet valid|issued in the future", re.IGNORECASE)
+_BOUND_CLAIM = re.compile(r'claim "([^"]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login.
+
+    Args:
+        token: What is sent from now on.
+        line: Who we are, for the log.
+        who: Whose policy decides, to follow "a policy of".
+        doubt: What else may be behind a denial, with a space before it, or "".
+        ours: Whether we made the token, so that it is ours to revoke.
+        revocable: Whether it can be revoked (batch tokens cannot).
+        ends: When it ends, on the monotonic clock.
+
+    """
+
+    token: Secret
+    line: str
+    who: str
+    doubt: str = ""
+    ours: bool = False
+    revocable: bool = False
+    ends: float = math.inf
+
+
+def method_of(settings: Settings) -> str:
+    """Return the login method: the one that is set, else ``jwt``, unless there is no role but a token."""
+    if settings.given("vault-auth-method") or settings.given("vault-role"):
+        return settings["vault-auth-method"]
+    return "token" if settings.given("vault-token") or _token_file().is_file() else settings["vault-auth-method"]
+
+
+def check_login(settings: Settings) -> Iterable[Problem]:
+    """Find what is missing for the login method."""
+    method = method_of(settings)
+    if method == "jwt" and not settings.given("vault-role"):
+        yield Problem(
+            "it is missing",
+            "input vault-role",
+            "Give the name of the JWT role to log in with, such as vault-role: imip-ci.",
+        )
+    if method == "token" and not settings.given("vault-token") and not _token_file().is_file():
+        yield _NO_TOKEN
+    if settings["vault-auth-path"].strip("/").startswith("auth/"):
+        plain = tame(settings["vault-auth-path"].strip("/").removeprefix("auth/"), 80)
+        yield Problem("it begins with auth/", "input vault-auth-path", f"Leave that out: vault-auth-path: {plain}.")
+
+
+_NO_TOKEN = Problem(
+    "it is missing",
+    "input vault-token",
+    "Give a token, or log in without one: vault-auth-method: jwt with a vault-role.",
+)
+
+
+def log_in(context: Context, client: Callable[[], VaultClient]) -> Session:
+    """Log in, and mask the token before it is used.
+
+    Args:
+        context: What the core gives.
+        client: Waits until the client is ready; called as late as can be, so
+            that it is made while the ID token is on its way.
+
+    Raises:
+        ImipError: there is no ID token, or Vault refused it; says what to change.
+
+    """
+    session = METHODS[method_of(context.settings)](context, client)
+    client().use(session.token)
+    return session
+
+
+def _jwt(context: Context, client: Callable[[], VaultClient]) -> Session:
+    """Change the job's ID token for a token of Vault's; once more with a fresh one when the clocks differ."""
+    settings = context.settings
+    login = _JwtLogin(
+        address=settings["vault-addr"].rstrip("/"),
+        namespace=settings["vault-namespace"].strip("/"),
+        mount=settings["vault-auth-path"].strip("/") or "jwt",
+        role=settings["vault-role"],
+        audience=settings["vault-audience"] or settings["vault-addr"].rstrip("/"),
+    )
+    for attempt in range(1, LOGINS + 1):
+        token = context.id_token(login.audience)
+        answer = client().jwt_login(login.namespace, login.mount, login.role, token.token)
+        late = answer.status in {400, 401, 403} and _OUT_OF_TIME.search(answer.reason)
+        if not late or attempt == LOGINS:
+            break
+        if not context.deadline.sleep(random.uniform(1, 2) * attempt):  # noqa: S311 - jitter
+            break
+    if not answer.ok:
+        raise login.refused(client(), answer, token)
+    return login.session(context, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _JwtLogin:
+    """What a login with a signed token asks for."""
+
+    address: str
+    namespace: str
+    mount: str
+    role: str
+    audience: str
+
+    def session(self, context: Context, answer: Answer) -> Session:
+        """Make a session of Vault's answer."""
+        auth = part(answer.body, "auth")
+        text = words(auth, "client_token")
+        if not text:
+            what = f"Vault at {self.address} answered the login without a token"
+            raise StoreError(what, "Does the role ask for a second factor? A job cannot give one.")
+        token = Secret(text)
+        context.protect(token)
+        seconds = whole(auth, "lease_duration")
+        names = auth.get("token_policies") or auth.get("policies")
+        policies = ", ".join(tame(name, 60) for name in names) if isinstance(names, list) else ""
+        lives = f" (token lives {span(seconds)})" if seconds else ""
+        held = f", policies {policies}" if policies else ""
+        return Session(
+            token,
+            f"logged in at {self.address} as role {tame(self.role, 60)}{held}{lives}",
+            f"the role {tame(self.role, 60)}{f' (its token has {policies})' if policies else ''}",
+            ours=True,
+            revocable=words(auth, "token_type") != "batch",
+            ends=time.monotonic() + seconds if seconds else math.inf,
+        )
+
+    def refused(self, client: VaultClient, answer: Answer, token: IdToken) -> StoreError:
+        """Say why Vault refused the token, with its claims beside the setting to change."""
+        said = answer.reason
+        if answer.status not in {400, 401, 403, 404} or "namespace not found" in said:
+            return unwell(client, answer, self.namespace)
+        role = f"the role {tame(self.role, 60)} of auth/{tame(self.mount, 60)}"
+        place = f" in namespace {tame(self.namespace, 80)}" if self.namespace else ""
+        what = f"Vault at {self.address} refused the login with {role}{place}: {said or f'status {answer.status}'}"
+        return StoreError(what, self._remedy(said, answer, token))
+
+    def _remedy(self, said: str, answer: Answer, token: IdToken) -> str:
+        remedy = next(remedy for pattern, remedy in _REMEDIES if re.search(pattern, said, re.IGNORECASE))
+        claim = _BOUND_CLAIM.search(said)
+        return remedy.format(
+            mount=f"auth/{tame(self.mount, 60)}",
+            role=tame(self.role, 60),
+            claim=tame(claim[1], 60) if claim else "",
+            claims=f"The token has {token.describe()}.",
+            issuer=tame(token.claims.get("iss"), 120),
+            form=_subject_form(token),
+            clocks=_clocks(answer, token),
+            logins=LOGINS,
+        )
+
+
+# By the words of Vault's plugin jwt and of the library cap that it uses (cap: jwt/jwt.go); the first that fits.
+_REMEDIES = (
+    ("role .* could not be found", "Write the role (vault write {mount}/role/{role} ...), or correct vault-role."),
+    (
+        "audience",
+        "Let bound_audiences of the role hold the token's aud, or set vault-audience to one that it holds. {claims}",
+    ),
+    ('claim "', "Let bound_claims of the role fit the claim {claim}. {claims} {form}"),
+    ("subject", "Let bound_subject of the role be the token's sub. {claims} {form}"),
+    ("issuer", "Let bound_issuer of {mount}/config be the token's iss. {claims}"),
+    (_OUT_OF_TIME.pattern, "Set the clocks right{clocks}; {logins} fresh tokens were tried."),
+    (
+        "signature|key",
+        "Let oidc_discovery_url or jwks_url of {mount}/config lead to the keys of the token's issuer, {issuer}.",
+    ),
+    (
+        "",
+        "Is a login method jwt mounted at {mount}, in this namespace? Else set vault-auth-path or -namespace. {claims}",
+    ),
+)
+
+
+def _subject_form(token: IdToken) -> str:
+    """Explain the two forms of GitHub's sub (GitHub: "OpenID Connect reference", immutable subject claims)."""
+    if "@" in str(token.claims.get("sub", "")).partition(":")[2].partition(":")[0]:
+        return (
+            "This repository sends the form with ids (repo:ORG@ID/REPO@ID:..., since 2026-07-15 for new, renamed and "
+            "transferred repositories): a role written for repo:ORG/REPO:... does not fit it."
+        )
+    return (
+        "This repository sends the form without ids; new, renamed and transferred ones send repo:ORG@ID/REPO@ID:... "
+        "since 2026-07-15."
+    )
+
+
+def _clocks(answer: Answer, token: IdToken) -> str:
+    """Say how far Vault's clock is from the issuer's, where both are known."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - only an error needs it
+
+    issued = token.claims.get("iat")
+    try:
+        seconds = parsedate_to_datetime(answer.date).timestamp() - float(str(issued))
+    except ValueError:
+        return ""
+    return f": Vault's is {span(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} the token's issuer"
+
+
+def _token(context: Context, client: Callable[[], VaultClient]) -> Session:  # noqa: ARG001 - as every method
+    """Use a token given by hand. It is not looked up: a policy may forbid that, and a read tells as much."""
+    token = context.settings.secret("vault-token")
+    source = "the token of vault-token"
+    if token is None and context.ambient and _token_file().is_file():
+        token = Secret(_token_file().read_text(encoding="utf-8").strip())
+        source = f"the token of ~/{_TOKEN_FILE}"
+    if not token:
+        what = f"{_NO_TOKEN.where} is missing"
+        raise StoreError(what, _NO_TOKEN.remedy)
+    context.protect(token)
+    address = context.settings["vault-addr"].rstrip("/")
+    return Session(token, f"using {source} at {address}", source, doubt=" If the token has expired, renew it.")
+
+
+def _token_file() -> Path:
+    """Where ``vault login`` leaves its token."""
+    return Path.home() / _TOKEN_FILE
+
+
+METHODS: Mapping[str, Callable[[Context, Callable[[], VaultClient]], Session]] = {"jwt": _jwt, "token": _token}

@@ -1,0 +1,162 @@
+"""Reads and lists what a session may, whatever engine it is in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imip_secrets.document import compact
+from imip_secrets.secret import Secret
+from imip_secrets.stores import vault_errors as errors
+from imip_secrets.stores.base import Found, Lease
+from imip_secrets.stores.vault_answer import moment, part, whole, words
+from imip_secrets.stores.vault_mounts import Mounts, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from imip_secrets.errors import StoreError
+    from imip_secrets.stores.vault_answer import Answer
+    from imip_secrets.stores.vault_client import VaultClient
+    from imip_secrets.stores.vault_login import Session
+
+MAX_LISTED = 10_000
+"""How many secrets and folders one listing may come to."""
+
+_NOT_FOUND = 404
+_V2 = 2
+
+
+class Reader:
+    """Reads for one session; for many threads."""
+
+    def __init__(self, client: VaultClient, session: Session) -> None:
+        """Know no engine yet."""
+        self._client = client
+        self._session = session
+        self._mounts = Mounts(client)
+
+    def read(self, namespace: str, path: str, version: str | None) -> Found:
+        """Read a secret, or a path of another engine.
+
+        Raises:
+            MissingError: there is no such secret or version, or it is deleted or destroyed.
+            StoreError: Vault refused or failed.
+
+        """
+        if path.endswith("/"):
+            raise errors.folder(Place(namespace, path))
+        place = self._mounts.find(namespace, path, lambda guess: _is_versioned(self._ask_v2(guess)))
+        if place.version == _V2:
+            return self._read_v2(place, version)
+        if version:
+            raise errors.no_versions(place)
+        return self._read_plain(place)
+
+    def names(
+        self,
+        namespace: str,
+        start: str,
+        *,
+        deep: bool,
+        over: Callable[[Callable[[str], list[str]], list[str]], Iterable[list[str]]],
+    ) -> list[str]:
+        """Give the path of every secret of a KV engine that continues ``start``, in order.
+
+        Args:
+            namespace: The namespace, "" for the root.
+            start: What the paths begin with; the folder is what stands up to its last slash.
+            deep: Whether to go into the folders too.
+            over: Lists several folders at once, as ``map`` does.
+
+        Raises:
+            StoreError: Vault refused or failed.
+
+        """
+        top = start[: start.rindex("/") + 1]
+        place = self._mounts.find(namespace, top, lambda guess: self._list(guess).ok)
+        if place.mount and not place.version:
+            raise errors.not_listable(place)
+        found: list[str] = []
+        level = [top]
+        while level:
+            lists = over(lambda folder: self._keys(Place(namespace, folder, place.mount)), level)
+            paths = [folder + key for folder, keys in zip(level, lists, strict=True) for key in keys]
+            level = [path for path in paths if deep and path.endswith("/") and path.startswith(start)]
+            found += [path for path in paths if not path.endswith("/") and path.startswith(start)]
+            if len(found) + len(level) > MAX_LISTED:
+                raise errors.bad_listing(place, f"comes to more than {MAX_LISTED} names")
+        return sorted(found)
+
+    def _read_v2(self, place: Place, version: str | None) -> Found:
+        answer = self._ask_v2(place, version)
+        facts = part(answer.data, "metadata")
+        value = answer.data.get("data")
+        if answer.ok and isinstance(value, dict):
+            made = moment(words(facts, "created_time"))
+            return Found(Secret(compact(value)), is_data=True, version=str(whole(facts, "version") or ""), changed=made)
+        gone = errors.gone(place, facts)
+        if gone:
+            raise gone
+        if answer.ok:
+            raise errors.no_data(place)
+        if answer.status == _NOT_FOUND and not answer.reason and version:
+            current = whole(part(self._ask_v2(place).data, "metadata"), "version")
+            if current:
+                raise errors.no_version(place, version, current)
+        raise self._refusal(place, "read", answer)
+
+    def _read_plain(self, place: Place) -> Found:
+        """Read KV version 1, or a path of any other engine as it stands: such a read may make something new."""
+        if place.mount and place.version:
+            answer = self._client.read_v1(place.namespace, place.root, place.rest)
+        else:
+            answer = self._client.read_once(place.namespace, place.path)
+        if not answer.ok:
+            raise self._refusal(place, "read", answer)
+        data = answer.body.get("data")
+        if not isinstance(data, dict):
+            raise errors.no_data(place)
+        if place.mount is None and _is_versioned(answer):
+            raise errors.api_path(place)
+        return Found(Secret(compact(data)), is_data=True, lease=_lease(answer))
+
+    def _keys(self, place: Place) -> list[str]:
+        """Return the names in a folder, those of folders with a slash at the end; none when it is not there."""
+        answer = self._list(place)
+        if answer.status == _NOT_FOUND and not answer.reason:
+            return []
+        if not answer.ok:
+            raise self._refusal(place, "list", answer)
+        keys = answer.data.get("keys")
+        names = [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+        if not all(map(_is_name, names)):
+            raise errors.bad_listing(place, "holds a name that no path can hold")
+        return names
+
+    def _list(self, place: Place) -> Answer:
+        ask = self._client.list_v2 if place.version == _V2 else self._client.list_v1
+        return ask(place.namespace, place.root, place.rest)
+
+    def _ask_v2(self, place: Place, version: str | None = None) -> Answer:
+        return self._client.read_v2(place.namespace, place.root, place.rest, version)
+
+    def _refusal(self, place: Place, verb: str, answer: Answer) -> StoreError:
+        return errors.refusal(self._client, self._session, place, verb, answer)
+
+
+def _is_versioned(answer: Answer) -> bool:
+    """Tell whether an answer is one of KV version 2, a deleted version's too."""
+    return set(answer.data) == {"data", "metadata"} and "created_time" in part(answer.data, "metadata")
+
+
+def _is_name(key: str) -> bool:
+    """Tell whether a listed name can be the end of a path."""
+    name = key.removesuffix("/")
+    return bool(name.strip(".")) and "/" not in name and name.isprintable()
+
+
+def _lease(answer: Answer) -> Lease | None:
+    """Return the lease of dynamic credentials, if they have one."""
+    name = words(answer.body, "lease_id")
+    seconds = whole(answer.body, "lease_duration")
+    return Lease(Secret(name), seconds, answer.body.get("renewable") is True) if name else None
