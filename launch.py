@@ -24,7 +24,7 @@ here = Path(__file__).resolve().parent
 sys.path.insert(0, str(here / "src"))
 
 from imip_secrets import libraries
-from imip_secrets.__main__ import main
+from imip_secrets.__main__ import run
 
 libraries.use_locks(here / "requirements")
-sys.exit(main(sys.argv[1:]))
+run()

@@ -62,6 +62,9 @@ def main(argv):
         "keys": os.environ.get("SSLKEYLOGFILE"),
     }))
     return 0
+
+def run():
+    sys.exit(main(sys.argv[1:]))
 """
 
 

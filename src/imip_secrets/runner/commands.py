@@ -72,6 +72,10 @@ class Console:
         """Have the runner hide a token, key or password of our own, whatever it looks like."""
         self.mask(forms(credential, floor=0, forced=True).lines)
 
+    def hides(self, text: str) -> bool:
+        """Tell whether the runner will hide a part of this text."""
+        return any(mask in text for mask in self._masks)
+
     def say(self, text: str = "") -> None:
         """Print text, line by line."""
         self._send(self._harmless(text))
