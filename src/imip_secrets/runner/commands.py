@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from actions_toolkit.command import Command
 
-from imip_secrets.runner.masks import forms
 from imip_secrets.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -69,8 +68,11 @@ class Console:
             self._write(_command("add-mask", line) for line in fresh)
 
     def protect(self, credential: Secret) -> None:
-        """Have the runner hide a token, key or password of our own, whatever it looks like."""
-        self.mask(forms(credential, floor=0, forced=True).lines)
+        """Have the runner hide a token, key or password of our own, whatever it looks like.
+
+        Nobody encodes these but we, so the forms that the runner adds by itself will do.
+        """
+        self.mask(line.strip() for line in credential.reveal().splitlines())
 
     def hides(self, text: str) -> bool:
         """Tell whether the runner will hide a part of this text."""
