@@ -6,6 +6,7 @@ is in, and which version of KV, is found out (:mod:`.vault_mounts`).
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from typing import TYPE_CHECKING
@@ -148,7 +149,8 @@ class VaultStore:
 
     def _give_up(self, client: VaultClient, session: Session) -> None:
         """Revoke the token, or say why it stays and how long it lives."""
-        ends = f"it ends in {span(max(0.0, session.ends - time.monotonic()))}"
+        left = session.ends - time.monotonic()
+        ends = f"it ends in {span(max(0.0, left))}" if math.isfinite(left) else "it has no end"
         if self._leases:
             lives = ", ".join(f"{tame(path, 120)} for {span(seconds)}" for path, seconds in self._leases)
             self._context.notice(f"the Vault token stays, since credentials end with it: {ends}; they live: {lives}")

@@ -106,7 +106,7 @@ def gone(place: Place, facts: dict[str, Json]) -> MissingError | None:
     if facts.get("destroyed") is True:
         return MissingError(
             f"version {number} of {_shown(place)} is destroyed for good",
-            f"Name another with version=, or bring an older one back (vault kv rollback {_flags(place, '-version=N')}).",
+            f"Name another with version=, or bring one back (vault kv rollback {_flags(place, '-version=N')}).",
         )
     if since:
         return MissingError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import IncompleteRead, NewConnectionError
 
 from imip_secrets.foreign import tame
 
@@ -70,11 +71,6 @@ def too_slow() -> Fault:
     return Fault("its answer came in too slowly", "Look at the network, or raise timeout-seconds.")
 
 
-def cut_off() -> Fault:
-    """Make the fault for a body that is shorter than its header says."""
-    return Fault("its answer was cut off", "Look at the proxy or load balancer in front of it.")
-
-
 def unusable(error: Exception) -> Fault:
     """Make the fault for JSON that must not be used; its text is fit to be shown."""
     return Fault(f"its answer cannot be used: {error}", "Write the secret anew.", tries=1)
@@ -99,7 +95,7 @@ def redirected(location: str, again: str = "") -> Fault:
 def fault_of(error: Exception, address: str) -> Fault:
     """Tell what an exception of requests, urllib3, ssl or the socket means."""
     causes = list(_causes(error))
-    for kind in (_certificate, _unknown_host, _proxy, _tls, _timeout):
+    for kind in (_certificate, _unknown_host, _proxy, _tls, _timeout, _cut_off):
         fault = kind(causes, address)
         if fault:
             return fault
@@ -185,3 +181,9 @@ def _timeout(causes: list[BaseException], _: str) -> Fault | None:
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return Fault(f"no answer within {READ_SECONDS:g} s", "Look at how Vault and its storage are doing.")
     return None
+
+
+def _cut_off(causes: list[BaseException], _: str) -> Fault | None:
+    if not any(isinstance(cause, (IncompleteRead, http.client.IncompleteRead)) for cause in causes):
+        return None
+    return Fault("its answer was cut off", "Look at the proxy or load balancer in front of it.")

@@ -115,14 +115,15 @@ def _jwt(context: Context, client: Callable[[], VaultClient]) -> Session:
         role=settings["vault-role"],
         audience=settings["vault-audience"] or settings["vault-addr"].rstrip("/"),
     )
-    for attempt in range(1, LOGINS + 1):
+    attempt = 1
+    while True:
         token = context.id_token(login.audience)
         answer = client().jwt_login(login.namespace, login.mount, login.role, token.token)
         late = answer.status in {400, 401, 403} and _OUT_OF_TIME.search(answer.reason)
-        if not late or attempt == LOGINS:
+        pause = random.uniform(1, 2) * attempt  # noqa: S311 - jitter
+        if not late or attempt == LOGINS or not context.deadline.sleep(pause):
             break
-        if not context.deadline.sleep(random.uniform(1, 2) * attempt):  # noqa: S311 - jitter
-            break
+        attempt += 1
     if not answer.ok:
         raise login.refused(client(), answer, token)
     return login.session(context, answer)
@@ -182,7 +183,6 @@ class _JwtLogin:
             issuer=tame(token.claims.get("iss"), 120),
             form=_subject_form(token),
             clocks=_clocks(answer, token),
-            logins=LOGINS,
         )
 
 
@@ -196,7 +196,7 @@ _REMEDIES = (
     ('claim "', "Let bound_claims of the role fit the claim {claim}. {claims} {form}"),
     ("subject", "Let bound_subject of the role be the token's sub. {claims} {form}"),
     ("issuer", "Let bound_issuer of {mount}/config be the token's iss. {claims}"),
-    (_OUT_OF_TIME.pattern, "Set the clocks right{clocks}; {logins} fresh tokens were tried."),
+    (_OUT_OF_TIME.pattern, "Set the clocks right{clocks}; a fresh token did not help."),
     (
         "signature|key",
         "Let oidc_discovery_url or jwks_url of {mount}/config lead to the keys of the token's issuer, {issuer}.",

@@ -48,13 +48,13 @@ def tls_context(settings: Settings, *, ambient: bool) -> ssl.SSLContext:
 def _knows_nobody(context: ssl.SSLContext) -> bool:
     """Tell whether there is no authority: none is loaded, and the folder of those loaded on demand has none."""
     folder = ssl.get_default_verify_paths().capath
-    return not context.cert_store_stats()["x509_ca"] and not (folder and any(os.scandir(folder)))
+    return not context.cert_store_stats()["x509_ca"] and not (folder and any(Path(folder).iterdir()))
 
 
 def _trust(context: ssl.SSLContext, name: str, pem: str) -> None:
     try:
         context.load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:  # the last for text that is not ASCII
         raise _unusable(name, error) from None
 
 

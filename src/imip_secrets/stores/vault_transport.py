@@ -30,7 +30,6 @@ from imip_secrets.stores.vault_faults import (
     CONNECT_SECONDS,
     READ_SECONDS,
     Fault,
-    cut_off,
     fault_of,
     garbled,
     redirected,
@@ -108,7 +107,7 @@ class Transport(RawAdapter):  # type: ignore[misc] # hvac ships no types
     @classmethod
     def to(cls, address: str, tls: ssl.SSLContext | None, patience: Patience) -> Transport:
         """Make the adapter for an address; ``tls`` is None for plain http to loopback."""
-        session = requests.Session()
+        session = _Session()
         session.trust_env = False
         session.mount("https://", _Verified(tls))
         session.mount("http://", HTTPAdapter(pool_maxsize=_POOL))
@@ -194,7 +193,7 @@ class Transport(RawAdapter):  # type: ignore[misc] # hvac ships no types
         return response
 
     def _body(self, response: requests.Response) -> bytes:
-        """Read the body as it comes in: at most so much, no later than the deadline, and all of it."""
+        """Read the body as it comes in: at most so much, and no later than the deadline. urllib3 sees that it is whole."""
         body = bytearray()
         try:
             # Not read(): it would wait for a full buffer, and a body that trickles in would outlast the deadline.
@@ -206,8 +205,6 @@ class Transport(RawAdapter):  # type: ignore[misc] # hvac ships no types
                     raise too_slow()
         except (requests.RequestException, HTTPError, OSError) as error:
             raise fault_of(error, self.base_uri) from None
-        if response.raw.length_remaining:
-            raise cut_off()
         return bytes(body)
 
     def _leader(self, response: requests.Response) -> Transport:
@@ -228,12 +225,15 @@ class Transport(RawAdapter):  # type: ignore[misc] # hvac ships no types
         deadline = self.patience.deadline
         tries = f" ({attempts} tries)" if attempts > 1 else ""
         late = f", and timeout-seconds ({deadline.seconds:g}) is over" if deadline.over() else ""
-        single = (
-            " It was not asked again, since each read of this path makes new credentials."
-            if once and fault.begun
-            else ""
-        )
+        single = " It was not asked again, since such a read may make new credentials." if once and fault.begun else ""
         return StoreError(f"Vault at {self.base_uri}: {fault.what}{tries}{late}", f"{fault.remedy}{single}")
+
+
+class _Session(requests.Session):
+    """Leaves redirects alone; requests reads the whole body of one, and its target, even when it is not to follow."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
+        return None
 
 
 class _Verified(HTTPAdapter):
