@@ -12,17 +12,32 @@ LIMIT = 300
 
 
 def tame(text: object, limit: int = LIMIT) -> str:
-    """Return foreign text as one harmless line of at most ``limit`` characters.
+    """Return foreign text as one harmless line of at most ``limit`` characters, for the log.
 
-    Control, format and line-separating characters, and halves of characters
-    (lone surrogates, which nothing can print), become spaces (runs of white
-    space become one), ``::`` and ``##[`` are broken up, and what is too long is
-    cut with an ellipsis.
+    As :func:`flatten` makes it, and with ``::`` and ``##[`` broken up.
     """
-    raw = str(text)[: limit * 8]
-    flat = " ".join("".join(char if char.isprintable() else " " for char in raw).split())
+    flat = _flat(text, limit)
     # A zero-width break would vanish when copied; a visible one is honest.
     flat = flat.replace("##[", "## [")
     while "::" in flat:
         flat = flat.replace("::", ": :")
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    return _cut(flat, limit)
+
+
+def flatten(text: object, limit: int = LIMIT) -> str:
+    """Return foreign text as one line of at most ``limit`` characters, for where nobody looks for commands.
+
+    Control, format and line-separating characters, and halves of characters
+    (lone surrogates, which nothing can print), become spaces (runs of white
+    space become one), and what is too long is cut with an ellipsis.
+    """
+    return _cut(_flat(text, limit), limit)
+
+
+def _flat(text: object, limit: int) -> str:
+    raw = str(text)[: limit * 8]
+    return " ".join("".join(char if char.isprintable() else " " for char in raw).split())
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

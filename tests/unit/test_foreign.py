@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imip_secrets.foreign import LIMIT, tame
+from imip_secrets.foreign import LIMIT, flatten, tame
 
 HOSTILE = st.text(
     st.sampled_from(":#[]\r\n\t\x00\x1b\u2028\u2029\x85\u202e\u2066\u200b\ud800\ufeff\xa0 abé😀…"), max_size=60
@@ -69,3 +69,8 @@ def test_anything_can_be_tamed() -> None:
     assert tame(None) == "None"
     assert tame(["a", "::"]) == "['a', ': :']"
     assert tame(ValueError("a\nb")) == "a b"
+
+
+def test_flat_text_is_one_line_in_which_commands_stay() -> None:
+    assert flatten("arn:aws:iam::1:role/a\n##[b]\x1b") == "arn:aws:iam::1:role/a ##[b]"
+    assert flatten("abc", 2) == "a…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from imip_secrets.foreign import tame
+from imip_secrets.foreign import flatten, tame
 from imip_secrets.stores import SCHEMES
 
 if TYPE_CHECKING:
@@ -115,4 +115,4 @@ def _age(found: Found, now: datetime) -> str:
 
 def _cell(text: str) -> str:
     """Return foreign text as it is to be read in a table: nothing in it is Markdown or HTML."""
-    return "".join(char if char.isalnum() or char in _PLAIN else f"&#{ord(char)};" for char in tame(text))
+    return "".join(char if char.isalnum() or char in _PLAIN else f"&#{ord(char)};" for char in flatten(text))
