@@ -185,7 +185,11 @@ def _recorder(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
 
 def _serve() -> None:
     """Serve until standard input ends."""
-    import threading  # noqa: PLC0415  # needed by the server alone
+    import signal  # noqa: PLC0415  # needed by the server alone
+    import threading  # noqa: PLC0415  # the same
+
+    # An interruption at the terminal is for whoever started us, and then closes our input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  # takes a second
         DomainDispatcherApplication,
