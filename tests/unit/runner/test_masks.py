@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import html
 import json
 import random
 import re
-import shlex
 import string
 import time
 import urllib.parse
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +17,7 @@ from imip_secrets.runner import masks
 from imip_secrets.runner.masks import forms
 from imip_secrets.secret import Secret
 from runner_model import Log
+from spellings import ENCODINGS, b64
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,35 +27,6 @@ FLOOR = 4
 
 def encoded(text: str) -> bytes:
     return text.encode()
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-# The encodings of threat T3: what a later step may make of a value and print.
-ENCODINGS: Mapping[str, Callable[[str], str]] = {
-    "as it is": lambda value: value,
-    "base64": lambda value: b64(encoded(value)),
-    "base64 after a user name": lambda value: b64(encoded(f"u:{value}")),
-    "base64 among other bytes": lambda value: b64(encoded(f"usr:{value}\n")),
-    "base64url": lambda value: base64.urlsafe_b64encode(encoded(value)).decode(),
-    "hex": lambda value: encoded(value).hex(),
-    "upper-case hex": lambda value: binascii.hexlify(encoded(value)).decode().upper(),
-    "percent": lambda value: urllib.parse.quote(value, safe=""),
-    "percent, a path": urllib.parse.quote,
-    "form": urllib.parse.quote_plus,
-    "JSON": json.dumps,
-    "JSON, not ASCII": lambda value: json.dumps(value, ensure_ascii=False),
-    "JSON twice": lambda value: json.dumps(json.dumps(value)),
-    "HTML": html.escape,
-    "XML": lambda value: escape(value, {'"': "&quot;", "'": "&apos;"}),
-    "shell": shlex.quote,
-    "repr": repr,
-    "repr of bytes": lambda value: repr(encoded(value)),
-    "repr in a list": lambda value: repr([value]),
-    "percent, lower case": lambda value: re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote(value, "")),
-}
 
 
 def masked_log(*values: Secret | str, floor: int = FLOOR) -> Log:

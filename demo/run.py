@@ -1,0 +1,170 @@
+"""``make demo``: a workflow that uses the action, on servers that start here and are gone afterwards.
+
+A real OpenBao, moto as AWS, an issuer of ID tokens as GitHub's, and ``act`` in
+the place of GitHub's runner. Nothing leaves this machine, but that the first
+run installs the action's libraries from the Python package index.
+"""
+
+from __future__ import annotations
+
+import html
+import secrets
+import signal
+import sys
+import textwrap
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from spellings import spellings
+from stand_ins import act
+from stand_ins.aws import Aws
+from stand_ins.oidc import Issuer
+from stand_ins.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+SECRET = "imip/production"  # noqa: S105 - the name of one
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the demonstration; return 0 when it shows what it should."""
+    if act.program() is None:
+        sys.exit("There is no act: run `make setup` first.")
+    with ExitStack() as servers:
+        issuer, vault, aws = _start(servers)
+        values = _seed(issuer, vault, aws)
+        title("The job's log (demo/workflow.yml, run by act)")
+        if not any(act.TOOLS.glob("*/*")):
+            print("The first run on a machine installs the action's libraries; that takes some seconds.\n")
+        addresses = {"VAULT_ADDR": vault.url, "AWS_ENDPOINT_URL": aws.url}
+        workflow = (HERE / "workflow.yml").read_text(encoding="utf-8")
+        job = act.run(workflow, issuer=issuer, variables=addresses)
+        show(job)
+        title("Result")
+        good = judge(job, values)
+    print("\nThe servers have been stopped, and their data removed.")
+    return 0 if good else 1
+
+
+def _start(servers: ExitStack) -> tuple[Issuer, Vault, Aws]:
+    title("Started")
+    issuer = servers.enter_context(Issuer())
+    print(f"  {issuer.url}  issues ID tokens, as GitHub does for a job")
+    vault = servers.enter_context(Vault())
+    print(f"  {vault.url}  OpenBao, a real server; it checks the ID tokens")
+    aws = servers.enter_context(Aws())
+    print(f"  {aws.url}  AWS Secrets Manager and STS, played by moto")
+    return issuer, vault, aws
+
+
+def _seed(issuer: Issuer, vault: Vault, aws: Aws) -> set[str]:
+    """Put the example in both stores, with new values each time; return these, and the passwords in them."""
+    in_aws, in_vault = _example(), _example()
+    aws.put(SECRET, in_aws)
+    vault.put(f"secret/{SECRET}", in_vault)
+    vault.policy("imip", {f"secret/data/{SECRET}": ["read"]})
+    vault.trust(issuer)
+    subject = "repo:octo-org/octo-repo:environment:production"
+    vault.role("imip-ci", audience=vault.url, policies=["imip"], bound_subject=subject)
+    keys = ", ".join(in_aws)
+    print(f"\nBoth stores hold {SECRET}, with different random values: {keys}.")
+    values = {*in_aws.values(), *in_vault.values()}
+    return values | {password for value in values if (password := urlsplit(value).password)}
+
+
+def _example() -> Mapping[str, str]:
+    return {
+        "SECRET_KEY": secrets.token_urlsafe(32),
+        "REFRESH_SECRET_KEY": secrets.token_urlsafe(32),
+        "MONGO_URI": f"mongodb+srv://imip:{secrets.token_urlsafe(16)}@cluster.mongodb.net/imip",
+        "OPENAI_API_KEY": f"sk-{secrets.token_urlsafe(24)}",
+    }
+
+
+def show(job: act.Job) -> None:
+    """Show what the steps said, and the job summary as text."""
+    masks = 0
+    for entry in job.entries:
+        if entry.kind == "mask":
+            masks += 1
+        elif entry.kind == "step" and not entry.text.startswith("# "):
+            print(f"> {entry.text}")
+        elif entry.kind == "output":
+            if masks:
+                print(f"    (tells the runner {masks} texts to hide)")
+                masks = 0
+            print(f"    {entry.text}")
+        elif entry.kind in {"error", "warning", "notice"}:
+            print(f"    {entry.kind}: {entry.text}")
+    title("The job summary")
+    print(textwrap.indent(plain(job.summary), "  "))
+
+
+def plain(markdown: str) -> str:
+    """Return Markdown as text: its tables in columns, without marks."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if _is_row(line)]
+    widths = [max(map(len, map(html.unescape, column))) for column in zip(*rows, strict=True)]
+    lines = []
+    for line in markdown.splitlines():
+        cells = [html.unescape(cell.strip()) for cell in line.split("|")[1:-1]]
+        if _is_row(line):
+            lines.append("  ".join(map(str.ljust, cells, widths)).rstrip())
+        elif cells:
+            lines.append("  ".join("-" * width for width in widths))
+        elif line or lines[-1:] != [""]:
+            lines.append(html.unescape(line.lstrip("# ")))
+    return "\n".join(lines).strip()
+
+
+def _is_row(line: str) -> bool:
+    """Tell whether a line is a table's, but not the rule below its head."""
+    return line.startswith("|") and not line.startswith("| ---")
+
+
+def judge(job: act.Job, values: set[str]) -> bool:
+    """Say in one line what was proven, and return whether it was."""
+    if not job.succeeded:
+        print("The job failed; its log above says why.")
+        return False
+    texts = {text for value in values for text in spellings(value)}
+    lines = job.log.splitlines()
+    found = [text for text in texts if any(text in line for line in lines)]
+    if found:
+        print(f"LEAKED: {len(found)} of {len(texts)} spellings of the values can be read in the log.")
+        return False
+    print(
+        f"The job had all its variables, and its log shows none of them. {len(values)} values and passwords, as they\n"
+        f"are and encoded ({len(texts)} texts: base64, hex, URL, JSON, HTML, shell...), were looked for in "
+        f"{len(lines)} lines: 0 found."
+    )
+    return True
+
+
+def title(text: str) -> None:
+    """Begin a part."""
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End once: everything that was started is stopped on the way out, which nothing may interrupt."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _interrupted)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nInterrupted; the servers have been stopped, and their data removed.")
+        sys.exit(INTERRUPTED)
