@@ -1,0 +1,265 @@
+"""Reads everything that is asked for, from every store at once, and gives it as a whole.
+
+Each store has threads of its own, so that one that hangs holds up no other;
+it logs in once and reads each listing and each target once, however many lines
+use them. Nothing is given up early: a refused login at one store stands beside
+the missing secrets of another.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
+from imip_secrets.foreign import tame
+from imip_secrets.stores import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from imip_secrets.references import Line, Reference
+    from imip_secrets.stores import Scheme
+    from imip_secrets.stores.base import Context, Found, Store, Target
+
+# Enough that fifty secrets take two round trips; each store's own pool of connections is as large.
+THREADS = 32
+# How often a person who waits is told what for, in seconds.
+SIGN_OF_LIFE = 10.0
+# How long the ends of all sessions may take, in seconds, even when the time of the run is over: a token that stays
+# good is worse than a job that ends a little later.
+CLOSING = 5.0
+
+_SHOWN = 60  # characters of a path that is waited for
+_SHOWN_PATHS = 3
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Harvest:
+    """What came of a request.
+
+    Args:
+        logins: For each store that let us in, by its title, who we are there.
+        outcomes: For each line, in order, each target with what was found or
+            why it was not. A listing that failed or found nothing is there
+            itself, with the reason. What was not asked for after all, because
+            of one of the problems, is not there.
+        problems: What failed apart from single lines: logins, and the time.
+
+    """
+
+    logins: dict[str, str] = field(default_factory=dict)
+    outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def harvest(lines: Sequence[Line], context: Context) -> Harvest:
+    """Read all targets of the lines within the deadline, and close the stores, each as soon as it is done.
+
+    Never raises for what a store refuses or for a defect in it: that is in
+    the result. Returns at most :data:`CLOSING` seconds after the deadline.
+    """
+    answers: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    visits: dict[str, _Visit] = {}
+    result = Harvest()
+    try:
+        for scheme, references in _by_scheme(lines).items():
+            visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result)
+        _take_up(answers, visits.values(), context, result)
+    finally:
+        # Also when a person interrupts: no token that we made is left behind if that can be helped.
+        _close(visits.values(), context)
+    for line in lines:
+        result.outcomes.append((line, list(visits[line.reference.scheme].outcomes(line.reference))))
+    return result
+
+
+def _by_scheme(lines: Iterable[Line]) -> dict[str, list[Reference]]:
+    by_scheme: dict[str, list[Reference]] = {}
+    for line in lines:
+        by_scheme.setdefault(line.reference.scheme, []).append(line.reference)
+    return by_scheme
+
+
+def _take_up(
+    answers: SimpleQueue[Callable[[], None]], visits: Collection[_Visit], context: Context, result: Harvest
+) -> None:
+    """Take up answers as they come, until there is nothing to wait for or no time left."""
+    deadline = context.deadline
+    while any(visit.awaited for visit in visits):
+        take_up = _next(answers, min(SIGN_OF_LIFE, deadline.remaining()))
+        if take_up:
+            take_up()
+        elif deadline.over():
+            what = f"no answer in the {deadline.seconds:g} s of timeout-seconds from {_awaited(visits)}"
+            remedy = "Check that the address can be reached from this machine, or raise timeout-seconds."
+            result.problems.append(Problem(what, remedy=remedy))
+            return
+        else:
+            context.notice(f"Still waiting for {_awaited(visits)}.")
+
+
+def _next(answers: SimpleQueue[Callable[[], None]], seconds: float) -> Callable[[], None] | None:
+    """Return the next answer, or None when there is none in so many seconds."""
+    try:
+        return answers.get(timeout=seconds)
+    except Empty:
+        return None
+
+
+def _awaited(visits: Iterable[_Visit]) -> str:
+    return "; ".join(visit.waits_for() for visit in visits if visit.awaited)
+
+
+def _close(visits: Collection[_Visit], context: Context) -> None:
+    """End every session that is not ended yet, and wait for all, but not for ever."""
+    for visit in visits:
+        visit.close()
+    closings = {visit.closing: visit.title for visit in visits if visit.closing and visit.is_logged_in()}
+    done, hanging = wait(closings, CLOSING)
+    for closing in done:
+        fault = closing.exception()
+        if fault is not None:
+            context.notice(f"The session at {closings[closing]} was not ended well ({type(fault).__name__}).")
+    for closing in hanging:
+        context.notice(f"The session at {closings[closing]} could not be ended in {CLOSING:g} s: it ends by itself.")
+
+
+class _Visit:
+    """What is done at one store. All but the work itself, which is in threads, is done in the thread that waits.
+
+    Args:
+        scheme: The store.
+        references: What is wanted from it.
+        context: What it works with.
+        answers: Where each piece of work puts what is to be done when it has ended.
+        result: Where the login goes.
+
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        references: Sequence[Reference],
+        context: Context,
+        answers: SimpleQueue[Callable[[], None]],
+        result: Harvest,
+    ) -> None:
+        self.title = scheme.title
+        self.awaited: list[str] = []
+        self.closing: Future[None] | None = None
+        self._references = references
+        self._answers = answers
+        self._result = result
+        self._store: Store | None = None
+        self._threads = ThreadPoolExecutor(THREADS, f"imip-secrets-{scheme.name}")
+        self._found: dict[Target, Found | ImipError] = {}
+        self._listed: dict[tuple[Target, str], list[Target] | ImipError] = {}
+        self._asked: set[Target] = set()
+
+        def log_in() -> tuple[Store, str]:
+            self._store = store = scheme.load().open_store(context)
+            return store, store.login()
+
+        self._login = self._submit("login", log_in, self._logged_in)
+
+    def is_logged_in(self) -> bool:
+        """Tell whether the login has ended, well or not."""
+        return self._login.done()
+
+    def waits_for(self) -> str:
+        """Say what has not come yet."""
+        more = f" and {len(self.awaited) - _SHOWN_PATHS} more" if len(self.awaited) > _SHOWN_PATHS else ""
+        return f"{self.title} ({', '.join(self.awaited[:_SHOWN_PATHS])}{more})"
+
+    def outcomes(self, reference: Reference) -> Iterator[tuple[Target, Found | ImipError]]:
+        """Give each target of a reference with what came of it."""
+        targets: list[Target] | ImipError = [reference.target]
+        if reference.listing:
+            targets = self._listed.get((reference.target, reference.listing), [])
+        if isinstance(targets, ImipError):
+            yield reference.target, targets
+            return
+        for target in targets:
+            if target in self._found:
+                yield target, self._found[target]
+
+    def close(self) -> None:
+        """Ask for nothing more, and end the session: once, and not before the login has ended, well or not."""
+        if self.closing is not None:
+            return
+        # What hangs in the network is left behind: it has its own time-outs. So this needs another thread.
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        closer = ThreadPoolExecutor(1, "imip-secrets-close")
+        self.closing = closer.submit(self._end)
+        closer.shutdown(wait=False)
+
+    def _end(self) -> None:
+        wait([self._login])
+        if self._store is not None:
+            self._store.close()
+
+    def _logged_in(self, outcome: tuple[Store, str] | ImipError) -> None:
+        """Ask for everything, each listing and each target once."""
+        if isinstance(outcome, ImipError):
+            self._result.problems += [problem.at(problem.where or self.title) for problem in outcome.problems]
+            return
+        store, self._result.logins[self.title] = outcome
+        for target, listing in dict.fromkeys((each.target, each.listing) for each in self._references):
+            if listing:
+                self._list(store, target, listing)
+            else:
+                self._fetch(store, target)
+
+    def _list(self, store: Store, target: Target, listing: str) -> None:
+        def listed(outcome: list[Target] | ImipError) -> None:
+            if isinstance(outcome, ImipError):
+                self._listed[target, listing] = outcome
+                return
+            nothing = MissingError("nothing is there that continues this path", "Check the path, or add ?optional.")
+            self._listed[target, listing] = outcome or nothing
+            for each in outcome:
+                self._fetch(store, each)
+
+        self._submit(
+            tame(target.path, _SHOWN) + listing, lambda: list(store.list(target, deep=listing == "**")), listed
+        )
+
+    def _fetch(self, store: Store, target: Target) -> None:
+        if target in self._asked:
+            return
+        self._asked.add(target)
+        self._submit(tame(target.path, _SHOWN), partial(store.fetch, target), partial(self._found.__setitem__, target))
+
+    def _submit(self, what: str, work: Callable[[], _T], done: Callable[[_T | ImipError], None]) -> Future[_T]:
+        """Start a piece of work; what comes of it is taken up by the thread that waits."""
+
+        def take(future: Future[_T]) -> None:
+            self.awaited.remove(what)
+            outcome = self._outcome(future)
+            done(outcome)
+            if not self.awaited:
+                self.close()
+
+        self.awaited.append(what)
+        future = self._threads.submit(work)
+        future.add_done_callback(lambda ended: self._answers.put(partial(take, ended)))
+        return future
+
+    def _outcome(self, future: Future[_T]) -> _T | ImipError:
+        """Return what a piece of work gave."""
+        fault = future.exception()
+        if fault is None:
+            return future.result()
+        if isinstance(fault, ImipError):
+            return fault
+        # Of an error that nobody foresaw only the type is told: its text may hold a value.
+        return StoreError(
+            f"{self.title} could not be used, by a defect in imip-secrets ({type(fault).__name__})",
+            "Please report this line: it holds no value.",
+        )

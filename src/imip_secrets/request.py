@@ -1,0 +1,79 @@
+"""What a run is asked to do: checked as a whole before anything is contacted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imip_secrets import names, references, variables
+from imip_secrets.errors import Problem, UsageError
+from imip_secrets.settings import Settings
+from imip_secrets.stores import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from imip_secrets.references import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that is free of every mistake that can be known beforehand.
+
+    Args:
+        lines: The references.
+        settings: All other inputs.
+        allowed: The names of ``allow-names``, in upper case.
+
+    """
+
+    lines: tuple[Line, ...]
+    settings: Settings
+    allowed: frozenset[str]
+
+    @property
+    def transform(self) -> str:
+        """How names are made from keys."""
+        return self.settings["name-transform"]
+
+
+def libraries_of(text: str) -> set[str]:
+    """Return the library sets of the stores that the right references name; wrong ones end the run without any."""
+    return {SCHEMES[line.reference.scheme].libraries for line in references.parse(text)[0]}
+
+
+def read(values: Mapping[str, str]) -> Request:
+    """Read the inputs.
+
+    Args:
+        values: The inputs by name; what is absent or empty has its default.
+
+    Raises:
+        UsageError: with every mistake there is, in all inputs and lines.
+
+    """
+    settings = Settings(values)
+    problems = list(settings.problems())
+    # The rest is checked all the same, as if what is wrong had not been given.
+    wrong = {problem.where for problem in problems}
+    sound = Settings({name: text for name, text in values.items() if f"input {name}" not in wrong})
+    # As it was given: settings are stripped, and lines are counted from the first.
+    lines, mistakes = references.parse(values.get("secrets", ""))
+    allowed, not_names = names.parse_allowed(sound["allow-names"])
+    known, nameless = variables.known_names(lines, sound["name-transform"])
+    problems += [*mistakes, *not_names, *nameless, *variables.check_names(known, allowed)]
+    problems += [problem for problem in _store_problems(lines, sound) if problem.where not in wrong]
+    if problems:
+        raise UsageError(*dict.fromkeys(problems))
+    return Request(tuple(lines), settings, allowed)
+
+
+def _store_problems(lines: Iterable[Line], settings: Settings) -> Iterator[Problem]:
+    """Let each store that is used look at its targets and settings."""
+    by_scheme: dict[str, list[Line]] = {}
+    for line in lines:
+        by_scheme.setdefault(line.reference.scheme, []).append(line)
+    for name, its_lines in by_scheme.items():
+        where = {line.reference.target: line.where for line in reversed(its_lines)}
+        for target, problem in SCHEMES[name].load().check(settings, list(where)):
+            yield problem if target is None else problem.at(where[target])
