@@ -88,8 +88,7 @@ class Vault:
         content = None if body is None else text.encode()
         connection = self._connect()
         try:
-            target = quote(path, safe="/?=&")
-            connection.request(method, f"/v1/{target}", content, headers)
+            connection.request(method, f"/v1/{quote(path)}", content, headers)
             response = connection.getresponse()
             said = response.read()
         finally:

@@ -193,7 +193,7 @@ class Transport(RawAdapter):  # type: ignore[misc] # hvac ships no types
         return response
 
     def _body(self, response: requests.Response) -> bytes:
-        """Read the body as it comes in: at most so much, and no later than the deadline. urllib3 sees that it is whole."""
+        """Read the body as it comes in: so much at most, until the deadline; urllib3 sees that it is whole."""
         body = bytearray()
         try:
             # Not read(): it would wait for a full buffer, and a body that trickles in would outlast the deadline.
