@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import IncompleteRead, NewConnectionError
+from urllib3.exceptions import IncompleteRead, LocationValueError, NewConnectionError
 
 from imip_secrets.foreign import tame
 
@@ -95,7 +95,7 @@ def redirected(location: str, again: str = "") -> Fault:
 def fault_of(error: Exception, address: str) -> Fault:
     """Tell what an exception of requests, urllib3, ssl or the socket means."""
     causes = list(_causes(error))
-    for kind in (_certificate, _unknown_host, _proxy, _tls, _timeout, _cut_off):
+    for kind in (_address, _certificate, _unknown_host, _proxy, _tls, _timeout, _cut_off):
         fault = kind(causes, address)
         if fault:
             return fault
@@ -124,6 +124,12 @@ def _said(causes: list[BaseException]) -> str:
     """Return the innermost words about it: the system's own text, else the name of the exception."""
     texts = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
     return tame(texts[-1] if texts else type(causes[-1]).__name__, 120)
+
+
+def _address(causes: list[BaseException], _: str) -> Fault | None:
+    if not any(isinstance(cause, (requests.exceptions.InvalidURL, LocationValueError)) for cause in causes):
+        return None
+    return Fault("the address cannot be used", "Look at vault-addr, and at HTTPS_PROXY.", begun=False, tries=1)
 
 
 def _certificate(causes: list[BaseException], address: str) -> Fault | None:

@@ -6,6 +6,7 @@ A method is one function in :data:`METHODS`.
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 LOGINS = 3  # with a fresh ID token each, when it is the clocks that differ
 _TOKEN_FILE = ".vault-token"  # noqa: S105 - the file's name: where "vault login" leaves the token
 _OUT_OF_TIME = re.compile(r"\((?:exp|nbf|iat)\)|expired|not yet valid|issued in the future", re.IGNORECASE)
+_TOKEN = re.compile(rb"[!-~]+")
 _BOUND_CLAIM = re.compile(r'claim "([^"]+)"')
 
 
@@ -62,7 +64,7 @@ def method_of(settings: Settings) -> str:
     """Return the login method: the one that is set, else ``jwt``, unless there is no role but a token."""
     if settings.given("vault-auth-method") or settings.given("vault-role"):
         return settings["vault-auth-method"]
-    return "token" if settings.given("vault-token") or _token_file().is_file() else settings["vault-auth-method"]
+    return "token" if settings.given("vault-token") or _token_file() else settings["vault-auth-method"]
 
 
 def check_login(settings: Settings) -> Iterable[Problem]:
@@ -74,7 +76,7 @@ def check_login(settings: Settings) -> Iterable[Problem]:
             "input vault-role",
             "Give the name of the JWT role to log in with, such as vault-role: imip-ci.",
         )
-    if method == "token" and not settings.given("vault-token") and not _token_file().is_file():
+    if method == "token" and not settings.given("vault-token") and not _token_file():
         yield _NO_TOKEN
     if settings["vault-auth-path"].strip("/").startswith("auth/"):
         plain = tame(settings["vault-auth-path"].strip("/").removeprefix("auth/"), 80)
@@ -147,6 +149,7 @@ class _JwtLogin:
             what = f"Vault at {self.address} answered the login without a token"
             raise StoreError(what, "Does the role ask for a second factor? A job cannot give one.")
         token = Secret(text)
+        _check_token(token, f"the answer of Vault at {self.address}")
         context.protect(token)
         seconds = whole(auth, "lease_duration")
         names = auth.get("token_policies") or auth.get("policies")
@@ -237,20 +240,33 @@ def _token(context: Context, client: Callable[[], VaultClient]) -> Session:  # n
     """Use a token given by hand. It is not looked up: a policy may forbid that, and a read tells as much."""
     token = context.settings.secret("vault-token")
     source = "the token of vault-token"
-    if token is None and context.ambient and _token_file().is_file():
-        token = Secret(_token_file().read_text(encoding="utf-8").strip())
+    file = _token_file()
+    if token is None and context.ambient and file:
+        token = Secret(file.read_bytes().strip())
         source = f"the token of ~/{_TOKEN_FILE}"
     if not token:
         what = f"{_NO_TOKEN.where} is missing"
         raise StoreError(what, _NO_TOKEN.remedy)
+    _check_token(token, source)
     context.protect(token)
     address = context.settings["vault-addr"].rstrip("/")
     return Session(token, f"using {source} at {address}", source, doubt=" If the token has expired, renew it.")
 
 
-def _token_file() -> Path:
-    """Where ``vault login`` leaves its token."""
-    return Path.home() / _TOKEN_FILE
+def _check_token(token: Secret, source: str) -> None:
+    """Refuse what cannot go into a header; the errors of http.client would hold it."""
+    if not _TOKEN.fullmatch(token.reveal_bytes()):
+        what = f"{source} holds characters that no token has"
+        raise StoreError(what, "Give the token alone, without quotes or line breaks.")
+
+
+def _token_file() -> Path | None:
+    """Return where ``vault login`` leaves its token; None where there is none, or none that we may read."""
+    try:
+        path = Path.home() / _TOKEN_FILE
+        return path if path.is_file() and os.access(path, os.R_OK) else None
+    except (OSError, RuntimeError):  # a home of somebody else's, or none at all, as in some containers
+        return None
 
 
 METHODS: Mapping[str, Callable[[Context, Callable[[], VaultClient]], Session]] = {"jwt": _jwt, "token": _token}

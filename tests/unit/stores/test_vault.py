@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imip_secrets.stores.vault import VaultStore
-    from stand_ins.faults import Step
+    from stand_ins.faults import Request, Step
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----"
 KEY = "-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----"
@@ -191,6 +192,13 @@ def test_a_deep_mount_and_version_1_are_found_by_shape_too(server: ScriptedVault
     assert store.fetch(Target("team/a/x/y")).value.reveal() == '{"K":"v"}'
     server.paths["team/old"] = json_answer({"data": {"K": "w"}})
     assert store.fetch(Target("team/old")).value.reveal() == '{"K":"w"}'
+
+
+def test_what_vault_does_not_tell_is_asked_for_once(server: ScriptedVault, store: VaultStore) -> None:
+    server.paths |= {"team/old": json_answer({"data": {"K": "w"}}), "team/new": json_answer({"data": {"K": "w"}})}
+    store.fetch(Target("team/old"))
+    store.fetch(Target("team/new"))
+    assert sum("ui/mounts" in path for path in server.asked()) == 1
 
 
 def test_where_nothing_is_told_a_path_of_the_api_is_refused(server: ScriptedVault, store: VaultStore) -> None:
@@ -491,10 +499,12 @@ def test_the_token_that_was_made_is_revoked_once(server: ScriptedVault) -> None:
 
 
 def test_a_token_given_by_hand_is_not_revoked(server: ScriptedVault) -> None:
-    opened = caller(server, **{"vault-auth-method": "token", "vault-token": "mine"}).store()
+    told = caller(server, **{"vault-auth-method": "token", "vault-token": "mine"})
+    opened = told.store()
     opened.login()
     opened.close()
     assert server.requests == []
+    assert told.notices == []
 
 
 def test_a_token_that_a_lease_lives_by_stays_and_the_log_says_so(server: ScriptedVault) -> None:
@@ -551,7 +561,14 @@ def test_the_token_is_revoked_though_the_time_is_up(server: ScriptedVault) -> No
     opened = told.store()
     opened.login()
     told.deadline._end = 0
+
+    def slowly(request: Request) -> bool:
+        time.sleep(0.05)
+        return request.path.endswith("revoke-self")
+
+    server.script(Answer(204), when=slowly)
     opened.close()
+    assert told.notices == []
     assert server.asked("POST")[-1] == "auth/token/revoke-self"
 
 

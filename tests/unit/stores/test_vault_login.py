@@ -100,6 +100,34 @@ def test_the_token_file_counts_only_where_people_are(server: ScriptedVault, tmp_
     assert "input vault-token is missing" in refusal(ambient)
 
 
+def test_a_home_that_is_not_ours_has_no_token(
+    server: ScriptedVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path as RealPath  # noqa: PLC0415
+
+    def no_home() -> Path:
+        raise RuntimeError
+
+    (tmp_path / ".vault-token").write_text("from-file")
+    monkeypatch.setattr(RealPath, "home", no_home)
+    told = Caller({"vault-addr": server.url, "vault-auth-method": "token"}, ambient=True)
+    assert "input vault-token is missing" in refusal(told)
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "has space", "ключ", "\udc80"])
+def test_what_no_token_has_is_refused_unseen(server: ScriptedVault, token: str) -> None:
+    told = caller(server, **{"vault-auth-method": "token", "vault-token": token})
+    said = refusal(told)
+    assert said.startswith("the token of vault-token holds characters that no token has")
+    assert token not in said
+    assert told.protected == []
+
+
+def test_a_made_token_that_no_header_can_hold_is_refused() -> None:
+    with ScriptedVault(auth={"client_token": "hvs.x\r\nX-Evil: 1"}) as server:
+        assert "holds characters that no token has" in refusal(caller(server))
+
+
 def test_a_denial_of_a_token_by_hand_may_be_its_end(server: ScriptedVault) -> None:
     from imip_secrets.stores.base import Target  # noqa: PLC0415
 

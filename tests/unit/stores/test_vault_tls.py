@@ -110,7 +110,9 @@ def test_a_certificate_that_cannot_be_used_is_named(settings: dict[str, str], na
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_key_with_a_passphrase_asks_nobody(authority: Authority) -> None:
+def test_a_key_with_a_passphrase_asks_nobody(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cryptography.hazmat.primitives import serialization as forms  # noqa: PLC0415
 
     certificate, key = authority.client()
@@ -118,8 +120,15 @@ def test_a_key_with_a_passphrase_asks_nobody(authority: Authority) -> None:
     locked = loaded.private_bytes(
         forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.BestAvailableEncryption(b"passphrase")
     ).decode()
-    with pytest.raises(StoreError, match="has no passphrase"):
+    with pytest.raises(StoreError, match="has no passphrase") as given:
         tls_context(Settings({"vault-client-certificate": certificate, "vault-client-key": locked}), ambient=False)
+    (tmp_path / "both.pem").write_text(f"{certificate}\n{locked}")
+    monkeypatch.setenv("VAULT_CLIENT_CERT", str(tmp_path / "both.pem"))
+    with pytest.raises(StoreError, match="has no passphrase") as ambient:
+        tls_context(Settings(), ambient=True)
+    # Where there is no terminal, OpenSSL's question fails too, but with another reason.
+    reasons = {str(caught.value).partition("cannot be used ")[2] for caught in (given, ambient)}
+    assert len(reasons) == 1
 
 
 def test_the_systems_authorities_are_trusted_besides_and_old_tls_is_not(authority: Authority) -> None:

@@ -292,6 +292,14 @@ def test_a_name_that_is_unknown_is_told_from_one_that_cannot_be_looked_up(
     assert asked == ["vault.invalid"] * tries
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "*.example"])
+def test_an_address_that_cannot_be_one_is_tried_once(host: str) -> None:
+    told = Caller({"vault-addr": f"https://{host}", "vault-role": "r"})
+    with pytest.raises(StoreError, match=r"the address cannot be used\."):
+        told.store().login()
+    assert waits(told) == []
+
+
 def test_no_connection_in_time_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_: object, **__: object) -> None:
         raise TimeoutError
