@@ -76,12 +76,14 @@ class Patience:
 
         """
         started, number = time.monotonic(), 0
+        failure: Failure | None = None
         while True:
             number += 1
             try:
                 return attempt()
             except Failure as failed:
-                failure = failed
+                # A try that the end of the run cut off says less than the one before it.
+                failure = failure if failure and self._deadline.over() else failed
             # Doubling ends early: a float cannot hold 2 to the power of every number of tries.
             wait = SystemRandom().uniform(0, min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(number - 1, 10)))
             if number >= failure.tries or time.monotonic() - started + wait > PATIENCE_SECONDS:

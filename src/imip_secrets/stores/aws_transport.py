@@ -20,8 +20,7 @@ import urllib3
 from botocore.awsrequest import AWSResponse
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, ProxyError
-from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError
 
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
@@ -206,7 +205,7 @@ def _broken(error: Exception, host: str, seconds: float) -> Failure:
         refused = any("Tunnel connection failed: 4" in str(cause) for cause in causes)
         what = f"the proxy of HTTPS_PROXY did not connect to {host} ({_said(causes)})"
         return Failure(what, _NO_PROXY, tries=1 if refused else PERSISTENT)
-    if any(isinstance(cause, (HTTPTimeoutError, TimeoutError)) for cause in causes):
+    if any(isinstance(cause, (ReadTimeoutError, TimeoutError)) for cause in causes):
         return Failure(f"{host} did not answer within {max(1, seconds):.0f} s", _REACHABLE, tries=PERSISTENT)
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if tls and not isinstance(tls, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
