@@ -51,6 +51,7 @@ bench: setup ## Measure whole runs, and other actions beside them where their ch
 lock: setup ## Resolve the locks anew: newest versions, one version of a package in all of them
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/aws.in --output-file requirements/aws.txt
+	$(LOCK) --constraint requirements/dev.txt requirements/azure.in --output-file requirements/azure.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/vault.in --output-file requirements/vault.txt
 	$(LOCK) --no-deps requirements/runner.in --output-file requirements/runner.txt
 

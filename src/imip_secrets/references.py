@@ -191,6 +191,8 @@ def _reference(text: str) -> Reference:
         raise _Mistake(what="the path is empty", remedy=f"Write it like {parts.scheme.example}.")
     if listing:
         _check_listing(parts, options)
+    else:
+        path = _cut_version(parts.scheme, path, options)
     if "decode" in options and "encode" in options:
         raise _Mistake(what="decode and encode undo each other", remedy="Leave one of them out.")
     return Reference(
@@ -272,6 +274,16 @@ def _cut_listing(parts: _Parts) -> tuple[str, str]:
             remedy=f"Write {parts.scheme.name}://{tame(stem.partition('*')[0], 60)}*, or %2A for a star in a name.",
         )
     return stem, listing
+
+
+def _cut_version(scheme: Scheme, path: str, options: dict[str, str]) -> str:
+    """Take a version off the end of a path, so that it is the same as the option; return the rest."""
+    *before, last = path.split("/")
+    if not last or not scheme.version_after or len(before) != scheme.version_after:
+        return path
+    if options.setdefault("version", last) != last:
+        raise _Mistake(what="the path and the option version name two versions", remedy="Leave one of them out.")
+    return "/".join(before)
 
 
 def _check_listing(parts: _Parts, options: Mapping[str, str]) -> None:

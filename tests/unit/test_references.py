@@ -187,3 +187,30 @@ def test_any_text_is_read_or_refused_without_a_crash(text: str) -> None:
 def test_what_is_percent_encoded_comes_back(path: str, default: str, key: str) -> None:
     reference = one(f"aws://{quote(path, safe='')}?default={quote(default, safe='')}#{key}").reference
     assert (reference.target.path, reference.default, reference.key) == (path, default, key)
+
+
+def test_a_version_at_the_end_of_an_azure_path_is_the_option_version() -> None:
+    version = "c14dfa0df0db4bca9541023f71d83847"
+    target = Target("imip-vault/SECRET-KEY", version=version)
+    assert one(f"azure://imip-vault/SECRET-KEY/{version}").reference.target == target
+    assert one(f"azure://imip-vault/SECRET-KEY?version={version}").reference.target == target
+    assert one(f"azure://imip-vault/SECRET-KEY/{version}?version={version}").reference.target == target
+
+
+def test_two_versions_of_one_azure_secret_are_a_mistake() -> None:
+    said = mistake("azure://imip-vault/SECRET-KEY/0a?version=0b")
+    assert "the path and the option version name two versions" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("azure://imip-vault/imip-*", "imip-vault/imip-"),
+        ("azure://imip-vault/a/b*", "imip-vault/a/b"),
+        ("azure://imip-vault/a/", "imip-vault/a/"),
+        ("azure://imip-vault/a/b/c", "imip-vault/a/b/c"),
+        ("aws://imip/production/db", "imip/production/db"),
+    ],
+)
+def test_any_other_path_has_no_version_in_it(text: str, path: str) -> None:
+    assert one(text).reference.target == Target(path)

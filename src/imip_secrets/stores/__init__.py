@@ -24,6 +24,7 @@ class Scheme:
         example: A reference that is right, for error texts.
         libraries: The lock of its libraries, ``requirements/NAME.txt``.
         slash_forgiven: Whether slashes before the path mean nothing.
+        version_after: After how many parts of the path a version may follow as one more part, or 0 for never.
 
     """
 
@@ -34,6 +35,7 @@ class Scheme:
     example: str
     libraries: str
     slash_forgiven: bool = False
+    version_after: int = 0
 
     def load(self) -> StoreModule:
         """Import the store's module (not yet its SDK)."""
@@ -59,6 +61,15 @@ SCHEMES: Mapping[str, Scheme] = {
             "vault://secret/imip/production#DATABASE_URL",
             "vault",
             slash_forgiven=True,
+        ),
+        Scheme(
+            "azure",
+            "Azure Key Vault",
+            "imip_secrets.stores.azure",
+            frozenset({"version"}),
+            "azure://imip-vault/SECRET-KEY",
+            "azure",
+            version_after=2,
         ),
     )
 }
