@@ -132,7 +132,8 @@ class _Choice:
     def of_text(self, text: str, *, whole: bool) -> Masks:
         own = _lines(text)
         self._take(own[:LINES_LIMIT])
-        bare = any(line not in self._chosen and (len(own) == 1 or not _is_punctuation(line)) for line in own)
+        told = [line for line in own if not _is_punctuation(line)] or own
+        bare = any(line not in self._chosen for line in told)
         if whole:
             self._take_all(_inner_texts(text))
         return self._masks(bare=bare)
@@ -163,7 +164,7 @@ class _Choice:
     def _take_encodings(self, encodings: Iterable[str]) -> None:
         floor = ENCODING_FLOOR if self._forced else max(self._floor, ENCODING_FLOOR)
         limit = len(self._chosen) + ENCODINGS_LIMIT
-        for form in encodings:
+        for form in map(str.strip, encodings):
             if len(self._chosen) >= limit:
                 break
             if _hideable(form, floor) and _is_sayable(form):

@@ -294,6 +294,7 @@ def test_a_blank_value_has_no_masks_and_is_not_bare(value: str) -> None:
         ("long line\n5432", True),
         ('{\n  "key": "value"\n}\n', False),
         ("---\nlong: line\n...", False),
+        (":\r:", True),
     ],
 )
 def test_a_value_is_bare_if_a_line_that_tells_something_is_not_masked(value: str, *, bare: bool) -> None:
@@ -309,6 +310,10 @@ def test_the_floor_moves() -> None:
 def test_lines_are_split_as_the_runner_splits_them() -> None:
     lines = forms(Secret("first\u2028line\rsecond\x85line\nthird\x0bline"), FLOOR).lines
     assert {"first\u2028line", "second\x85line", "third\x0bline"} <= set(lines)
+
+
+def test_an_encoding_that_begins_with_white_space_is_trimmed_as_the_runner_trims_it() -> None:
+    assert "\\x80" in forms(Secret(b" \x80"), FLOOR).lines
 
 
 @settings(max_examples=400, deadline=None)
