@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,25 +24,45 @@ def main(arguments: Sequence[str]) -> int:
         The exit status.
 
     """
+    is_action = list(arguments) == ["action"]
     try:
-        if list(arguments) == ["action"]:
-            # The action is no command line: it starts without the modules that one needs.
-            from imip_secrets import action  # noqa: PLC0415 - either this or the command line
-
-            return action.main(os.environ)
-        from imip_secrets import cli  # noqa: PLC0415 - see above
-
-        return cli.main(arguments)
+        status = _run(arguments, is_action=is_action)
+        _flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Who reads has gone (``| head``). What is still in the buffer must not raise again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads has gone (``| head``). What is still in the buffers must not raise again at the end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in _streams():
+            os.dup2(nowhere, stream.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the boundary
-        mark = "::error title=imip-secrets::" if list(arguments) == ["action"] else ""
-        print(f"{mark}{_unforeseen(error)}", flush=True)  # noqa: T201 - the console may be the cause
+        # Not by the console, which may be the cause. Standard output is the log of the action; else it is data.
+        mark, stream = ("::error title=imip-secrets::", sys.stdout) if is_action else ("", sys.stderr)
+        print(f"{mark}{_unforeseen(error)}", file=stream, flush=True)
         return 1
+    return status
+
+
+def _run(arguments: Sequence[str], *, is_action: bool) -> int:
+    if is_action:
+        # The action is no command line: it starts without the modules that one needs.
+        from imip_secrets import action  # noqa: PLC0415 - either this or the command line
+
+        return action.main(os.environ)
+    from imip_secrets import cli  # noqa: PLC0415 - see above
+
+    return cli.main(arguments)
+
+
+def _flush() -> None:
+    for stream in _streams():
+        stream.flush()
+
+
+def _streams() -> list[TextIO]:
+    """Return standard output and error, as far as they are open."""
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
 
 
 def run() -> NoReturn:
@@ -53,10 +73,7 @@ def run() -> NoReturn:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     _quiet_libraries()
-    status = main(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status)
+    os._exit(main(sys.argv[1:]))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -66,7 +83,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def _quiet_libraries() -> None:
     """Keep the libraries' own log off the job's: it shows what servers say, and on request whole answers."""
-    import logging  # noqa: PLC0415 - the SDKs import it anyway; a run with a mistake in it need not
+    import logging  # noqa: PLC0415 - who imports this module to call main() keeps a log of his own
 
     logging.getLogger().addHandler(logging.NullHandler())
 
@@ -80,7 +97,7 @@ def _unforeseen(error: Exception) -> str:
             where = f" at {os.path.basename(code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119 - no pathlib here
         trace = trace.tb_next
     return (
-        f"imip-secrets has a defect ({type(error).__name__}{where}). Nothing more was done. "
+        f"imip-secrets has a defect ({type(error).__name__}{where}), and stopped. "
         "Please report this line: it holds no value."
     )
 

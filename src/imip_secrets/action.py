@@ -58,9 +58,9 @@ def main(environ: MutableMapping[str, str]) -> int:
 
 
 def _run(values: Mapping[str, str], environ: Mapping[str, str], ignored: Sequence[str], console: Console) -> int:
+    wanted = request.read(values)
     from imip_secrets.runner import id_token  # noqa: PLC0415 - a request with a mistake needs no token
 
-    wanted = request.read(values)
     if ignored:
         console.say(f"Ignored, since only inputs count here: {', '.join(ignored)}.")
     deadline = Deadline(wanted.settings.number("timeout-seconds"))
@@ -72,15 +72,18 @@ def _run(values: Mapping[str, str], environ: Mapping[str, str], ignored: Sequenc
         deadline,
     )
     if wanted.settings["mode"] == "doctor":
-        return _examine(wanted, context, console)
+        return _examine(wanted, context, environ, console)
     _export(wanted, context, environ, console)
     return 0
 
 
-def _examine(wanted: Request, context: Context, console: Console) -> int:
+def _examine(wanted: Request, context: Context, environ: Mapping[str, str], console: Console) -> int:
     from imip_secrets.doctor import examine  # noqa: PLC0415 - the other mode
+    from imip_secrets.runner import delivery  # noqa: PLC0415 - a request with a mistake delivers nothing
 
-    problems = examine(wanted, context, console.say)
+    problems = examine(
+        wanted, context, console.say, lambda variables: delivery.check(variables, wanted.settings, environ)
+    )
     for problem in problems:
         console.error(str(problem), TITLE)
     return 1 if problems else 0
@@ -91,7 +94,7 @@ def _export(wanted: Request, context: Context, environ: Mapping[str, str], conso
     from imip_secrets.resolve import resolve  # noqa: PLC0415 - a request with a mistake needs no threads
     from imip_secrets.runner import delivery  # noqa: PLC0415 - the same
 
-    places = delivery.Places.of(wanted.settings, environ)
+    places = delivery.Places.of(wanted, environ)
     resolved = resolve(wanted, context)
     bare = delivery.mask(resolved.variables, wanted.settings.number("mask-floor"), console)
     problems = delivery.check(resolved.variables, wanted.settings, environ)
@@ -113,14 +116,10 @@ def _tell(resolved: Resolved, bare: Sequence[str], environ: Mapping[str, str], c
         if variable.found is None:
             console.say(f"{variable.name} has its default: nothing is there at {variable.line.where}.")
     for name in bare:
-        console.warning(
-            f"The value of {name} is not masked: it is too short or too common to hide. Add mask=on to its reference "
-            "to have it hidden all the same, or mask=off to be told no more.",
-            TITLE,
-        )
+        console.warning(report.not_masked(name), TITLE)
     names = ", ".join(variable.name for variable in resolved.variables)
     console.say(f"{report.counted(len(resolved.variables), 'variable')} set: {names or 'none'}.")
-    _summarise(report.success(resolved, bare), environ, console)
+    _summarise(report.success(resolved, bare, console.hide), environ, console)
 
 
 def _fail(problems: Sequence[Problem], environ: Mapping[str, str], console: Console) -> None:
@@ -130,7 +129,7 @@ def _fail(problems: Sequence[Problem], environ: Mapping[str, str], console: Cons
     for problem in problems:
         console.error(str(problem), TITLE)
     console.say(f"Nothing was exported: {report.counted(len(problems), 'problem')}.")
-    _summarise(report.failure(problems), environ, console)
+    _summarise(report.failure(problems, console.hide), environ, console)
 
 
 def _summarise(markdown: str, environ: Mapping[str, str], console: Console) -> None:

@@ -5,33 +5,38 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imip_secrets.errors import ImipError
 from imip_secrets.foreign import tame
 from imip_secrets.harvest import harvest
-from imip_secrets.runner.report import facts
-from imip_secrets.variables import check_names, expand, named
+from imip_secrets.resolve import look
+from imip_secrets.runner.report import counted, facts
+from imip_secrets.variables import check_names, named, place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from imip_secrets.errors import Problem
     from imip_secrets.identity import IdToken
-    from imip_secrets.references import Line
     from imip_secrets.request import Request
-    from imip_secrets.stores.base import Context, Found, Target
+    from imip_secrets.stores.base import Context
     from imip_secrets.variables import Variable
 
 
-def examine(request: Request, context: Context, say: Callable[[str], None]) -> list[Problem]:
+def examine(
+    request: Request,
+    context: Context,
+    say: Callable[[str], None],
+    check: Callable[[Sequence[Variable]], Iterable[Problem]],
+) -> list[Problem]:
     """Do everything but deliver, and say what comes of each step.
 
     Args:
         request: What would be exported.
         context: As for a real run; ID tokens asked for are shown by their claims.
-        say: Shows one line.
+        say: Shows one line; it may be called from several threads.
+        check: Finds what keeps variables from being delivered.
 
     Returns:
-        Every problem that a real run would have stopped for, as far as they are not said by ``say``.
+        Every problem that a real run would stop for; none of them was said.
 
     """
 
@@ -47,23 +52,18 @@ def examine(request: Request, context: Context, say: Callable[[str], None]) -> l
     variables: list[Variable] = []
     for line, outcomes in result.outcomes:
         for target, found in outcomes:
-            given, mistakes = _look(line, target, found, request.transform)
+            given, mistakes = look(line, target, found, request.transform)
             variables += given
             problems += mistakes
             for variable in given:
-                say(f"ok  {variable.name} from {line.where}{_known(variable)}")
+                say(f"ok  {variable.name} from {place(line, target)}{_known(variable)}")
             if not given and not mistakes:
-                say(f"ok  nothing from {line.where}: not there, and optional")
-    return [*problems, *check_names(map(named, variables), request.allowed)]
-
-
-def _look(
-    line: Line, target: Target, found: Found | ImipError, transform: str
-) -> tuple[list[Variable], tuple[Problem, ...]]:
-    try:
-        return expand(line, target, found, transform), ()
-    except ImipError as error:
-        return [], error.problems
+                say(f"ok  no variable from {place(line, target)}: nothing is there, and it is optional")
+    problems += check_names(map(named, variables), request.allowed)
+    problems += check(variables)
+    unique = list(dict.fromkeys(problems))
+    say("All is well." if not unique else f"Nothing would be exported: {counted(len(unique), 'problem')}.")
+    return unique
 
 
 def _known(variable: Variable) -> str:

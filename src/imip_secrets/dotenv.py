@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What single quotes cannot hold for every reader of dotenv files: the quote, the backslash, and CR, which
-# readers in text mode turn into LF.
-_NOT_SINGLE = re.compile(r"['\\\r]")
+# What single quotes cannot hold for every reader of dotenv files: the quote, a backslash that is followed by another
+# or by the closing quote, and CR, which readers in text mode turn into LF.
+_NOT_SINGLE = re.compile(r"['\r]|\\\\|\\\Z")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\r": "\\r", "\n": "\\n"})
 
 

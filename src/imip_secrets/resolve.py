@@ -47,7 +47,7 @@ def resolve(request: Request, context: Context) -> Resolved:
     failures: dict[tuple[str, Target, Problem], list[Line]] = {}
     for line, outcomes in result.outcomes:
         for target, found in outcomes:
-            given, mistakes = _look(line, target, found, request.transform)
+            given, mistakes = look(line, target, found, request.transform)
             variables += given
             for mistake in mistakes:
                 failures.setdefault((line.reference.scheme, target, mistake.at("")), []).append(line)
@@ -61,9 +61,10 @@ def resolve(request: Request, context: Context) -> Resolved:
     return Resolved(_once(variables), result.logins, _absent(request.lines, variables))
 
 
-def _look(
+def look(
     line: Line, target: Target, found: Found | ImipError, transform: str
 ) -> tuple[list[Variable], tuple[Problem, ...]]:
+    """Return the variables that an outcome gives, or why it gives none; both are empty for what is optional."""
     try:
         return expand(line, target, found, transform), ()
     except ImipError as error:

@@ -78,6 +78,12 @@ class Console:
         """Tell whether the runner will hide a part of this text."""
         return any(mask in text for mask in self._masks)
 
+    def hide(self, text: str) -> str:
+        """Return the text with ``***`` for every mask, for where the runner will not find them."""
+        for mask in self._masks:
+            text = text.replace(mask, HIDDEN)
+        return text
+
     def say(self, text: str = "") -> None:
         """Print text, line by line."""
         self._send(self._harmless(text))
@@ -109,9 +115,7 @@ class Console:
 
     def _harmless(self, text: str) -> list[str]:
         """Return the lines of a text, without masks and without a word to the runner."""
-        for mask in self._masks:
-            text = text.replace(mask, HIDDEN)
-        return [_tamed(line) for line in text.splitlines()] or [""]
+        return [_tamed(line) for line in self.hide(text).splitlines()] or [""]
 
     def _send(self, lines: Iterable[str]) -> None:
         with self._lock:

@@ -1,13 +1,14 @@
 """From variables to the job: masked first, checked again, written at once.
 
 The order is the contract's (section 4, steps 6 to 8) and the reason of this
-module: no byte of a value leaves the process before its masks, and nothing is
-written before everything is known to be writable.
+module: no byte of a value leaves the process before its masks, no file changes
+before every new content is on the disk, and all files change or none.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from imip_secrets.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from imip_secrets.request import Request
     from imip_secrets.runner.commands import Console
     from imip_secrets.settings import Settings
     from imip_secrets.variables import Variable
@@ -33,7 +35,7 @@ class Places:
         environment: ``GITHUB_ENV``, or None when variables are not exported.
         outputs: ``GITHUB_OUTPUT``, or None outside a step with outputs.
         dotenv: The file of ``env-file``, or None.
-        temporary: ``RUNNER_TEMP``, for files of values.
+        temporary: ``RUNNER_TEMP``, for files of values, or None when there are none.
 
     """
 
@@ -43,30 +45,39 @@ class Places:
     temporary: Path | None
 
     @classmethod
-    def of(cls, settings: Settings, environ: Mapping[str, str]) -> Places:
+    def of(cls, wanted: Request, environ: Mapping[str, str]) -> Places:
         """Find the places in the inputs and the runner's variables.
 
         Raises:
-            ImipError: variables are to be exported and there is no ``GITHUB_ENV``.
+            ImipError: one that is needed is not there.
 
         """
-        environment = _path(environ, "GITHUB_ENV") if settings.flag("export-env") else None
-        if environment is None and settings.flag("export-env"):
-            raise ImipError(
-                Problem(
-                    "there is no GITHUB_ENV to write to",
-                    "input export-env",
-                    "Only a step of a job has it: elsewhere use imip-secrets run or imip-secrets export.",
-                )
-            )
+        settings = wanted.settings
         workspace = Path(environ.get("GITHUB_WORKSPACE", ""))
-        return cls(
-            environment,
+        places = cls(
+            _path(environ, "GITHUB_ENV") if settings.flag("export-env") else None,
             _path(environ, "GITHUB_OUTPUT"),
             # A relative path is meant from the workspace, where the other steps of the job start.
             workspace / settings["env-file"] if settings.given("env-file") else None,
-            _path(environ, "RUNNER_TEMP"),
+            _path(environ, "RUNNER_TEMP") if any(line.reference.as_file for line in wanted.lines) else None,
         )
+        problems = list(places._missing(wanted))
+        if problems:
+            raise ImipError(*problems)
+        return places
+
+    def _missing(self, wanted: Request) -> Iterator[Problem]:
+        if self.environment is None and wanted.settings.flag("export-env"):
+            yield Problem(
+                "there is no GITHUB_ENV to write to",
+                "input export-env",
+                "Only a step of a job has it: elsewhere use imip-secrets run or imip-secrets export.",
+            )
+        for line in wanted.lines:
+            if line.reference.as_file and self.temporary is None:
+                yield Problem(
+                    "as=file needs RUNNER_TEMP, which is not set", line.where, "Set RUNNER_TEMP to a private folder."
+                )
 
 
 def mask(variables: Iterable[Variable], floor: int, console: Console) -> list[str]:
@@ -96,6 +107,14 @@ def check(variables: Sequence[Variable], settings: Settings, environ: Mapping[st
         environ: The job's environment, as it was before we changed ours.
 
     """
+    problems = unfit(variables)
+    if settings.flag("export-env") and not settings.flag("overwrite-env"):
+        problems += _taken(variables, environ)
+    return problems
+
+
+def unfit(variables: Iterable[Variable]) -> list[Problem]:
+    """Find every value that no variable can hold."""
     plain = [variable for variable in variables if not variable.line.reference.as_file]
     problems = [
         problem.at(variable.line.where)
@@ -103,76 +122,50 @@ def check(variables: Sequence[Variable], settings: Settings, environ: Mapping[st
         if (problem := files.check_value(variable.name, variable.value))
     ]
     total = files.check_total((variable.name, variable.value) for variable in plain)
-    if total:
-        problems.append(total)
-    if settings.flag("export-env") and not settings.flag("overwrite-env"):
-        problems += _taken(variables, environ)
-    return problems
+    return [*problems, total] if total else problems
 
 
 def write(variables: Sequence[Variable], places: Places, console: Console) -> None:
-    """Write everything; the environment last, since it alone cannot be taken back.
+    """Write everything, or nothing; the environment last.
 
     Raises:
-        ImipError: something cannot be written; the environment is as it was.
+        ImipError: something cannot be written; every file is as it was.
 
     """
-    with _Undo() as undo:
-        pairs = list(_pairs(variables, places, undo))
+    with ExitStack() as undoing:
+        paths = _private_paths(variables, places, undoing)
+        pairs = [
+            (variable.name, str(paths[variable.name]) if variable.name in paths else variable.value.reveal())
+            for variable in variables
+        ]
+        changes = [
+            files.Change(paths[variable.name], variable.value.reveal_bytes())
+            for variable in variables
+            if variable.name in paths
+        ]
         if places.dotenv:
-            files.write_private(places.dotenv, dotenv.dotenv(pairs).encode())
-            undo.remove(places.dotenv)
+            changes.append(files.Change(places.dotenv, dotenv.dotenv(pairs).encode()))
         if places.outputs:
-            files.replace(places.outputs, files.block(_outputs(pairs, console)))
+            changes.append(files.Change(places.outputs, files.block(_outputs(pairs, console)), adds=True))
         if places.environment:
-            files.replace(places.environment, files.block(pairs))
-        undo.keep()
+            changes.append(files.Change(places.environment, files.block(pairs), adds=True))
+        files.put(changes)
+        undoing.pop_all()
 
 
-class _Undo:
-    """What to remove again when a later write fails."""
-
-    def __init__(self) -> None:
-        self._made: list[Path] = []
-
-    def __enter__(self) -> _Undo:  # noqa: PYI034 - typing.Self is younger than Python 3.10
-        return self
-
-    def remove(self, path: Path) -> None:
-        self._made.append(path)
-
-    def keep(self) -> None:
-        self._made.clear()
-
-    def __exit__(self, *_: object) -> None:
-        for path in reversed(self._made):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink(missing_ok=True)
+def _private_paths(variables: Iterable[Variable], places: Places, undoing: ExitStack) -> dict[str, Path]:
+    """Return where each value goes that is to be a file, by name, in a private folder made for them."""
+    names = [variable.name for variable in variables if variable.line.reference.as_file]
+    if not names or places.temporary is None:
+        return {}
+    folder = files.private_folder(places.temporary)
+    undoing.callback(_remove_empty, folder)
+    return {name: folder / name for name in names}
 
 
-def _pairs(variables: Iterable[Variable], places: Places, undo: _Undo) -> Iterator[tuple[str, str]]:
-    """Give each name with its text: the value, or the path of the private file that holds it."""
-    folder: Path | None = None
-    for variable in variables:
-        if not variable.line.reference.as_file:
-            yield variable.name, variable.value.reveal()
-            continue
-        if folder is None:
-            folder = _folder(places)
-            undo.remove(folder)
-        path = files.private_file(folder, variable.name, variable.value.reveal_bytes())
-        undo.remove(path)
-        yield variable.name, str(path)
-
-
-def _folder(places: Places) -> Path:
-    if places.temporary is None:
-        raise ImipError(
-            Problem("as=file needs RUNNER_TEMP, which is not set", remedy="Set RUNNER_TEMP to a private folder.")
-        )
-    return files.private_folder(places.temporary)
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _outputs(pairs: list[tuple[str, str]], console: Console) -> Iterator[tuple[str, str]]:
@@ -189,7 +182,8 @@ def _taken(variables: Iterable[Variable], environ: Mapping[str, str]) -> Iterato
     """Find variables that the job has with another value; an empty one counts as not set."""
     for variable in variables:
         now = environ.get(variable.name.upper() if sys.platform == "win32" else variable.name)
-        if now and Secret(now) != variable.value:
+        # A file is a new one in each step, so the path in the variable is another as well.
+        if now and (variable.line.reference.as_file or Secret(now) != variable.value):
             yield Problem(
                 f"{variable.name} is already set to something else in this job",
                 variable.line.where,

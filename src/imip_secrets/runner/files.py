@@ -3,7 +3,8 @@
 The runner reads ``GITHUB_ENV`` even when the step failed, and applies the
 pairs that stand before a bad record (actions/runner ``ActionRunner.cs``,
 ``FileCommandManager.cs``). So a block is built in memory and put in place by
-one rename; a process that is killed leaves the old file or the new one.
+one rename; a process that is killed leaves the old file or the new one. Files
+that belong together change together (:func:`put`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from imip_secrets.secret import Secret
@@ -42,8 +43,9 @@ _AS_FILE = "Add as=file to its reference: the value goes to a private file, and 
 _AS_FILE_OR_BASE64 = "Add as=file to its reference for a file with these bytes, or encode=base64 for their base64 text."
 
 # A rename that cannot be made though the file itself can be written: the file is a mount of its own, the folder
-# is not ours to write, or (Windows, which says EACCES) another process has the file open.
-_NO_RENAME = frozenset({errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
+# is not ours to write (so that there is nothing to rename), or (Windows, which says EACCES) another process has the
+# file open.
+_NO_RENAME = frozenset({errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
 # Windows has neither; there the check for a link is all there is.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -71,29 +73,103 @@ def block(pairs: Iterable[tuple[str, str]]) -> bytes:
     return "".join(written).encode()
 
 
+class Change:
+    """New content for one file: first written beside it, then put in its place.
+
+    Args:
+        path: The file. It need not be there; a link or anything but a regular
+            file is refused.
+        data: The content of a file of mode 0600, in place of one that may be
+            there.
+        adds: The data is added to what the file holds instead, and the file
+            keeps its owner and mode. Where no rename is possible (the file is
+            a mount, the folder is not ours, another process of Windows holds
+            it) it goes in by one append.
+
+    """
+
+    def __init__(self, path: Path, data: bytes, *, adds: bool = False) -> None:
+        """Take note; nothing is written."""
+        self._path = path
+        self._data = data
+        self._adds = adds
+        self._temporary = _beside(path)
+        self._before = b""
+        self._state: os.stat_result | None = None
+        self._begun = False
+
+    def prepare(self) -> None:
+        """Write the new content beside the file. Whatever is likely to fail (no room, no right, a link) fails here."""
+        with _explained(self._path):
+            self._before, self._state = _read(self._path)
+            if self._adds and self._before and not self._before.endswith(b"\n"):
+                self._data = b"\n" + self._data
+            try:
+                if self._adds:
+                    _create(self._temporary, self._before + self._data, like=self._state)
+                else:
+                    _create(self._temporary, self._data)
+            except OSError as error:
+                self._must_append(error)
+                _open(self._path, "a").close()
+
+    def put(self) -> None:
+        """Put the new content in place."""
+        self._begun = True
+        with _explained(self._path):
+            try:
+                self._temporary.replace(self._path)
+            except OSError as error:
+                self._must_append(error)
+                _append(self._path, self._data)
+                _remove(self._temporary)
+
+    def undo(self) -> None:
+        """Put back what was there before, as far as that can be done."""
+        _remove(self._temporary)
+        if not self._begun:
+            return
+        if self._state is None:
+            _remove(self._path)
+            return
+        with suppress(OSError, ImipError):
+            try:
+                _swap(self._path, self._before, like=self._state)
+            except OSError as error:
+                self._must_append(error)
+                _truncate(self._path, len(self._before))
+
+    def _must_append(self, error: OSError) -> None:
+        """Raise the error unless it only says that there can be no rename, and we can do without."""
+        if not self._adds or error.errno not in _NO_RENAME:
+            raise error
+
+
+def put(changes: Sequence[Change]) -> None:
+    """Make several changes, in their order: all of them, or none.
+
+    Raises:
+        ImipError: one of the files is a link or no regular file, or cannot be
+            written. All are as they were.
+
+    """
+    with ExitStack() as undoing:
+        for change in changes:
+            undoing.callback(change.undo)
+            change.prepare()
+        for change in changes:
+            change.put()
+        undoing.pop_all()
+
+
 def replace(path: Path, addition: bytes) -> None:
     """Add a block to one of the runner's files, all of it or nothing.
-
-    The file keeps its owner and mode. Where no rename is possible (the file is
-    a mount, the folder is not ours, another process of Windows holds it) the
-    block goes in by one append, which is undone if it fails.
 
     Raises:
         ImipError: the path is a link or no regular file, or cannot be written.
 
     """
-    try:
-        before, state = _read(path)
-        missing_end = b"\n" if before and not before.endswith(b"\n") else b""
-        added = missing_end + addition
-        try:
-            _swap(path, before + added, like=state)
-        except OSError as error:
-            if error.errno not in _NO_RENAME:
-                raise
-            _append(path, added)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    put([Change(path, addition, adds=True)])
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -103,11 +179,7 @@ def write_private(path: Path, data: bytes) -> None:
         ImipError: the path is a link or no regular file, or cannot be written.
 
     """
-    try:
-        _read(path)
-        _swap(path, data, like=None)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    put([Change(path, data)])
 
 
 def private_folder(parent: Path) -> Path:
@@ -118,26 +190,9 @@ def private_folder(parent: Path) -> Path:
 
     """
     folder = parent / f"imip-secrets-{os.urandom(16).hex()}"
-    try:
+    with _explained(folder):
         folder.mkdir(mode=PRIVATE_FOLDER)
-    except OSError as error:
-        raise _unwritable(folder, error) from None
     return folder
-
-
-def private_file(folder: Path, name: str, data: bytes) -> Path:
-    """Make a new file of mode 0600 and return its path.
-
-    Raises:
-        ImipError: it cannot be made, or something of that name is there.
-
-    """
-    path = folder / name
-    try:
-        _create(path, data)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    return path
 
 
 def summary(path: Path, text: str) -> None:
@@ -147,11 +202,9 @@ def summary(path: Path, text: str) -> None:
         ImipError: the path is a link or no regular file, or cannot be written.
 
     """
-    try:
+    with _explained(path):
         before, _ = _read(path)
         _append(path, _cut(text.encode("utf-8", "replace"), SUMMARY_LIMIT - len(before)))
-    except OSError as error:
-        raise _unwritable(path, error) from None
 
 
 def check_value(name: str, value: Secret) -> Problem | None:
@@ -209,25 +262,33 @@ def _opener(path: str, flags: int) -> int:
     return os.open(path, flags | _SAFELY, PRIVATE_FILE)
 
 
-def _swap(path: Path, data: bytes, *, like: os.stat_result | None) -> None:
-    """Put new content in place of a file by one rename; the new file has the owner and mode of the old one."""
-    temporary = path.with_name(f".imip-secrets-{os.urandom(16).hex()}")
-    _create(temporary, data)
+def _beside(path: Path) -> Path:
+    """Return a new name in the folder of a file."""
+    return path.parent / f".imip-secrets-{os.urandom(16).hex()}"
+
+
+def _swap(path: Path, data: bytes, *, like: os.stat_result) -> None:
+    """Put other content in place of a file by one rename."""
+    temporary = _beside(path)
+    _create(temporary, data, like=like)
     try:
-        if like is not None:
-            _resemble(temporary, like)
         temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise
 
 
-def _create(path: Path, data: bytes) -> None:
-    """Make a new private file, on the disk before this returns; leave nothing if it cannot be filled."""
+def _create(path: Path, data: bytes, *, like: os.stat_result | None = None) -> None:
+    """Make a new file, on the disk before this returns; leave nothing if it cannot be filled.
+
+    It is private, or has the owner and mode of another.
+    """
     file = _open(path, "x")
     try:
         with file:
             _write(file, data)
+        if like is not None:
+            _resemble(path, like)
     except BaseException:
         _remove(path)
         raise
@@ -248,6 +309,12 @@ def _append(path: Path, data: bytes) -> None:
         except BaseException:
             file.truncate(size)
             raise
+
+
+def _truncate(path: Path, size: int) -> None:
+    """Take away what was appended."""
+    with _open(path, "a") as file:
+        file.truncate(size)
 
 
 def _write(file: FileIO, data: bytes) -> None:
@@ -271,10 +338,15 @@ def _cut(data: bytes, room: int) -> bytes:
     return lines + SUMMARY_CUT if len(lines) + len(SUMMARY_CUT) <= room else b""
 
 
-def _unwritable(path: Path, error: OSError) -> ImipError:
-    return ImipError(
-        Problem(
-            f"{tame(path)} cannot be written: {tame(error.strerror or 'unknown reason')}",
-            remedy="Check that its folder is there, has room and may be written by the user that runs this.",
-        )
-    )
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the system says about a file into a problem."""
+    try:
+        yield
+    except OSError as error:
+        raise ImipError(
+            Problem(
+                f"{tame(path)} cannot be written: {tame(error.strerror or 'unknown reason')}",
+                remedy="Check that its folder is there, has room and may be written by the user that runs this.",
+            )
+        ) from None

@@ -25,7 +25,7 @@ def read(environ: Mapping[str, str]) -> dict[str, str]:
     for item in INPUTS:
         name = f"INPUT_{item.name.upper()}"
         text = environ.get(name) or environ.get(name.replace("-", "_")) or ""
-        if text:
+        if text.strip():
             values[item.name] = text
     run = environ.get(RUN_ID, "")
     if SESSION not in values and run.isascii() and run.isdigit():

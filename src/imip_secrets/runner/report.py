@@ -9,53 +9,64 @@ from imip_secrets.foreign import flatten, tame
 from imip_secrets.stores import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from imip_secrets.errors import Problem
     from imip_secrets.resolve import Resolved
     from imip_secrets.stores.base import Found
     from imip_secrets.variables import Variable
 
-_PLAIN = frozenset("-_./ :,")
+# With letters and digits these make no emphasis, link, list or table within a line.
+_PLAIN = frozenset(" ,/-")
+# GitHub looks for these in the finished text, where an entity is what it stands for: a comment keeps names apart.
+_MENTIONS = frozenset("@#")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def success(resolved: Resolved, unmasked: Collection[str], now: datetime | None = None) -> str:
+def success(
+    resolved: Resolved, unmasked: Collection[str], hide: Callable[[str], str], now: datetime | None = None
+) -> str:
     """Return the Markdown of a run that went well.
 
     Args:
         resolved: What was delivered.
         unmasked: The names whose values are not masked.
+        hide: Takes what is masked out of a text: the runner cannot, once signs are written as HTML entities.
         now: What ages are counted from.
 
     """
+
+    def cell(text: str) -> str:
+        return _inert(hide(text))
+
     moment = now or datetime.now(timezone.utc)
-    rows = [_row(variable, variable.name in unmasked, moment) for variable in resolved.variables]
+    rows = [_cells(variable, moment, is_bare=variable.name in unmasked) for variable in resolved.variables]
     return "\n".join(
         [
             f"### imip-secrets: {counted(len(rows), 'variable')} set",
             "",
-            *(f"- {_cell(title)}: {_cell(who)}" for title, who in resolved.logins.items()),
+            *(f"- {title}: {cell(who)}" for title, who in resolved.logins.items()),
             "",
             "| Variable | Store | Secret | Version | Age | Note |",
             "| --- | --- | --- | --- | --- | --- |",
-            *rows,
+            *(f"| `{name}` | {' | '.join(map(cell, cells))} |" for name, *cells in rows),
             "",
-            *(f"- {_cell(line.where)}: nothing there, no variable (optional)" for line in resolved.absent),
+            *(f"- {cell(line.where)}: nothing is there, and it is optional" for line in resolved.absent),
             "",
         ]
     )
 
 
-def failure(problems: Sequence[Problem]) -> str:
-    """Return the Markdown of a run that exported nothing."""
+def failure(problems: Sequence[Problem], hide: Callable[[str], str]) -> str:
+    """Return the Markdown of a run that exported nothing; ``hide`` is that of :func:`success`."""
+    rows = [map(_inert, map(hide, (each.where, each.what, each.remedy))) for each in problems]
     return "\n".join(
         [
             f"### imip-secrets: nothing was exported, {counted(len(problems), 'problem')}",
             "",
             "| Where | What | What to do |",
             "| --- | --- | --- |",
-            *(f"| {_cell(each.where)} | {_cell(each.what)} | {_cell(each.remedy)} |" for each in problems),
+            *(f"| {' | '.join(cells)} |" for cells in rows),
             "",
         ]
     )
@@ -66,10 +77,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def facts(found: Found | None, now: datetime | None = None) -> str:
+def not_masked(name: str) -> str:
+    """Say that the value of a variable can be read in the log."""
+    return (
+        f"The value of {name} is not masked: it is too short or too common to hide. Add mask=on to its reference "
+        "to have it hidden all the same, or mask=off to be told no more."
+    )
+
+
+def facts(found: Found, now: datetime | None = None) -> str:
     """Return the version and age of what was found, for a line of text; "" when neither is known."""
-    if found is None:
-        return ""
     age = _age(found, now or datetime.now(timezone.utc))
     version = f"version {tame(found.version, 40)}" if found.version else ""
     return ", ".join(filter(None, (version, f"{age} old" if age else "")))
@@ -83,18 +100,16 @@ def span(seconds: float) -> str:
     return counted(max(0, int(seconds)), "second")
 
 
-def _row(variable: Variable, is_bare: bool, now: datetime) -> str:  # noqa: FBT001 - called in one place
+def _cells(variable: Variable, now: datetime, *, is_bare: bool) -> tuple[str, ...]:
     found = variable.found
-    secret = variable.target.path + (f" # {variable.key}" if variable.key is not None else "")
-    cells = (
+    return (
         variable.name,
         SCHEMES[variable.line.reference.scheme].title,
-        secret,
+        variable.target.path + (f" # {variable.key}" if variable.key is not None else ""),
         found.version if found else "",
         _age(found, now) if found else "",
         ", ".join(_notes(variable, is_bare=is_bare)),
     )
-    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _notes(variable: Variable, *, is_bare: bool) -> Iterable[str]:
@@ -113,6 +128,12 @@ def _age(found: Found, now: datetime) -> str:
     return span((now - found.changed).total_seconds()) if found.changed else ""
 
 
-def _cell(text: str) -> str:
-    """Return foreign text as it is to be read in a table: nothing in it is Markdown or HTML."""
-    return "".join(char if char.isalnum() or char in _PLAIN else f"&#{ord(char)};" for char in flatten(text))
+def _inert(text: str) -> str:
+    """Return foreign text as it is to be read in a table: nothing in it is Markdown, HTML, a link or a mention."""
+    return "".join(map(_written, flatten(text)))
+
+
+def _written(char: str) -> str:
+    if char.isalnum() or char in _PLAIN:
+        return char
+    return f"&#{ord(char)};{'<!-- -->' if char in _MENTIONS else ''}"

@@ -198,7 +198,6 @@ def test_nothing_new_can_be_made_in_a_folder_that_is_read_only(read_only_folder:
     for attempt in (
         lambda: files.write_private(read_only_folder / "dotenv", b"x"),
         lambda: files.private_folder(read_only_folder),
-        lambda: files.private_file(read_only_folder, "KEY", b"x"),
         lambda: files.replace(read_only_folder / "other", b"x"),
         lambda: files.summary(read_only_folder / "summary", "x"),
     ):
@@ -315,7 +314,7 @@ def test_a_link_is_never_followed(tmp_path: Path, *, dangling: bool) -> None:
     for attempt in (
         lambda: files.replace(path, b"x"),
         lambda: files.write_private(path, b"x"),
-        lambda: files.private_file(tmp_path, "planted", b"x"),
+        lambda: files.write_private(tmp_path / "planted", b"x"),
         lambda: files.summary(path, "x"),
     ):
         with pytest.raises(ImipError, match=r"planted is a link\. Remove it, or name a regular file\."):
@@ -331,7 +330,7 @@ def test_a_link_planted_after_the_look_is_not_followed_either(tmp_path: Path, mo
     target.write_bytes(b"mine")
     path.symlink_to(target)
     monkeypatch.setattr(Path, "is_symlink", lambda _path: False)
-    for attempt in (lambda: files.replace(path, b"x"), lambda: files.private_file(tmp_path, "planted", b"x")):
+    for attempt in (lambda: files.replace(path, b"x"), lambda: files.write_private(tmp_path / "planted", b"x")):
         with pytest.raises(ImipError, match="cannot be written"):
             attempt()
     assert target.read_bytes() == b"mine"
@@ -375,8 +374,8 @@ def test_a_private_file_is_for_its_owner_alone_even_where_another_was(tmp_path: 
 @needs_posix
 def test_a_secret_file_is_private_in_a_private_folder(tmp_path: Path) -> None:
     first, second = files.private_folder(tmp_path), files.private_folder(tmp_path)
-    path = files.private_file(first, "KEY", b"a\r\n\0\xff")
-    assert path == first / "KEY"
+    path = first / "KEY"
+    files.write_private(path, b"a\r\n\0\xff")
     assert path.read_bytes() == b"a\r\n\0\xff"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(first.stat().st_mode) == 0o700
@@ -386,17 +385,10 @@ def test_a_secret_file_is_private_in_a_private_folder(tmp_path: Path) -> None:
     assert len(first.name) == len("imip-secrets-") + 32
 
 
-def test_a_secret_file_never_overwrites(tmp_path: Path) -> None:
-    (tmp_path / "KEY").write_bytes(b"mine")
-    with pytest.raises(ImipError, match="File exists"):
-        files.private_file(tmp_path, "KEY", b"x")
-    assert (tmp_path / "KEY").read_bytes() == b"mine"
-
-
 def test_a_secret_file_that_cannot_be_filled_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", fail_with(errno.ENOSPC))
     with pytest.raises(ImipError, match="No space left"):
-        files.private_file(tmp_path, "KEY", b"x")
+        files.write_private(tmp_path / "KEY", b"x")
     assert names_in(tmp_path) == []
 
 
@@ -404,7 +396,7 @@ def test_what_cannot_be_removed_does_not_hide_the_failure(tmp_path: Path, monkey
     monkeypatch.setattr(os, "fsync", fail_with(errno.ENOSPC))
     monkeypatch.setattr(Path, "unlink", fail_with(errno.EACCES))
     with pytest.raises(ImipError, match="No space left"):
-        files.private_file(tmp_path, "KEY", b"x")
+        files.write_private(tmp_path / "KEY", b"x")
 
 
 def test_a_write_that_stops_half_way_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
