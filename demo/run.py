@@ -8,6 +8,7 @@ run installs the action's libraries from the Python package index.
 from __future__ import annotations
 
 import html
+import re
 import secrets
 import signal
 import sys
@@ -110,29 +111,26 @@ def show(job: act.Job) -> None:
 
 def plain(markdown: str) -> str:
     """Return Markdown as text: its tables in columns, without marks."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if _is_row(line)]
-    widths = [max(map(len, map(html.unescape, column))) for column in zip(*rows, strict=True)]
-    lines = []
-    for line in markdown.splitlines():
-        cells = [html.unescape(cell.strip()) for cell in line.split("|")[1:-1]]
-        if _is_row(line):
-            lines.append("  ".join(map(str.ljust, cells, widths)).rstrip())
-        elif cells:
-            lines.append("  ".join("-" * width for width in widths))
-        elif line or lines[-1:] != [""]:
-            lines.append(html.unescape(line.lstrip("# ")))
-    return "\n".join(lines).strip()
+    lines = [_cells(line) or _text(line.lstrip("# ")) for line in markdown.splitlines() if not line.startswith("| -")]
+    rows = [line for line in lines if isinstance(line, list)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["  ".join(map(str.ljust, line, widths)).rstrip() if isinstance(line, list) else line for line in lines]
+    return "\n".join(texts).strip()
 
 
-def _is_row(line: str) -> bool:
-    """Tell whether a line is a table's, but not the rule below its head."""
-    return line.startswith("|") and not line.startswith("| ---")
+def _cells(line: str) -> list[str]:
+    """Return the cells of a table's row; of any other line none."""
+    return [_text(cell.strip()) for cell in line.split("|")[1:-1]]
+
+
+def _text(markdown: str) -> str:
+    return html.unescape(re.sub("<!-- -->|`", "", markdown))
 
 
 def judge(job: act.Job, values: set[str]) -> bool:
     """Say in one line what was proven, and return whether it was."""
     if not job.succeeded:
-        print("The job failed; its log above says why.")
+        print("The job failed.", "" if job.texts("error") else f"What act printed:\n{job.log}")
         return False
     texts = {text for value in values for text in spellings(value)}
     lines = job.log.splitlines()

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from stand_ins.oidc import Issuer
 
 CHECKOUT = Path(__file__).parents[2]
+SHIPPED = ("action.yml", "launch.py", "requirements", "src")
 ACTION = "org/imip-secrets-action@v1"
 # Where runs keep the action's libraries, as a self-hosted runner keeps its tool cache.
 TOOLS = CHECKOUT / ".cache" / "runner-tools"
+HIDDEN = "***"
 ENDS_WITHIN = 180.0
 STOPS_WITHIN = 10.0
 
@@ -114,9 +116,9 @@ def run(
     """Run the only job of a workflow; ``uses: org/imip-secrets-action@v1`` is this checkout.
 
     Args:
-        workflow: Its YAML.
+        workflow: Its YAML. ``actions/checkout`` is played by act.
         issuer: Where the job may ask for ID tokens; None for a job without the permission.
-        files: What the workspace holds besides, by path.
+        files: What the repository holds besides, by path; a job has them after its checkout.
         environ: Variables of every step.
         variables: What ``vars.NAME`` gives.
         tools: The runner's tool cache.
@@ -131,7 +133,7 @@ def run(
         command = [
             *(program() or "act", "push", "--platform", "ubuntu-latest=-self-hosted", "--no-cache-server"),
             *("--action-offline-mode", "--action-cache-path", str(folder / "act")),
-            *("--local-repository", f"{ACTION}={CHECKOUT}"),
+            *("--local-repository", f"{ACTION}={_download(folder / 'action')}"),
             *_options("--env", {"GITHUB_REPOSITORY": f"{OWNER}/{REPOSITORY}", **(environ or {})}),
             *_options("--env", issuer.environ() if issuer else {}),
             *_options("--var", variables or {}),
@@ -157,6 +159,18 @@ def _workspace(folder: Path, workflow: str, files: Mapping[str, str]) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
     return workspace
+
+
+def _download(place: Path) -> Path:
+    """Put there what a job downloads with the action and runs."""
+    for name in SHIPPED:
+        source = CHECKOUT / name
+        if source.is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            place.mkdir(exist_ok=True)
+            shutil.copy(source, place / name)
+    return place
 
 
 def _options(option: str, values: Mapping[str, str]) -> Iterator[str]:
