@@ -64,7 +64,7 @@ def method_of(settings: Settings) -> str:
     """Return the login method: the one that is set, else ``jwt``, unless there is no role but a token."""
     if settings.given("vault-auth-method") or settings.given("vault-role"):
         return settings["vault-auth-method"]
-    return "token" if settings.given("vault-token") or _token_file() else settings["vault-auth-method"]
+    return "token" if settings.given("vault-token") else settings["vault-auth-method"]
 
 
 def check_login(settings: Settings) -> Iterable[Problem]:

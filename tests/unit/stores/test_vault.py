@@ -122,8 +122,12 @@ def test_each_wrong_target_is_one_problem_of_that_target(target: Target, said: s
 def test_a_token_without_a_role_is_the_login_by_token(tmp_path: Path) -> None:
     assert problems({"vault-addr": GOOD["vault-addr"], "vault-token": "t"}) == []
     (tmp_path / ".vault-token").write_text("t")
-    assert problems({"vault-addr": GOOD["vault-addr"]}) == []
     assert problems({"vault-addr": GOOD["vault-addr"], "vault-auth-method": "token"}) == []
+
+
+def test_a_token_file_makes_no_job_a_person(tmp_path: Path) -> None:
+    (tmp_path / ".vault-token").write_text("t")
+    assert "input vault-role" in str(problems({"vault-addr": GOOD["vault-addr"]}))
 
 
 def test_a_secret_of_version_2_comes_with_its_version_and_age(store: VaultStore) -> None:

@@ -92,10 +92,11 @@ def test_the_token_is_masked_before_it_is_used(server: ScriptedVault) -> None:
 
 def test_the_token_file_counts_only_where_people_are(server: ScriptedVault, tmp_path: Path) -> None:
     (tmp_path / ".vault-token").write_text("from-file\n")
-    ambient = Caller({"vault-addr": server.url}, ambient=True)
+    settings = {"vault-addr": server.url, "vault-auth-method": "token"}
+    ambient = Caller(settings, ambient=True)
     assert log_in(ambient) == f"using the token of ~/.vault-token at {server.url}"
     assert ambient.protected == ["from-file"]
-    assert "input vault-token is missing" in refusal(Caller({"vault-addr": server.url}))
+    assert "input vault-token is missing" in refusal(Caller(settings))
     (tmp_path / ".vault-token").write_text("\n")
     assert "input vault-token is missing" in refusal(ambient)
 
