@@ -149,13 +149,13 @@ def _proxy(causes: list[BaseException], host: str) -> Fault | None:
 
 
 def _tls(causes: list[BaseException], host: str) -> Fault | None:
-    failed = [cause for cause in causes if isinstance(cause, ssl.SSLError) and cause.reason]
-    if not failed or isinstance(failed[-1], (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+    ended = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    failed = [cause for cause in causes if isinstance(cause, ssl.SSLError) and not isinstance(cause, ended)]
+    if not failed or not failed[-1].reason:
         return None
     reason = tame(failed[-1].reason.replace("_", " ").lower(), 80)
-    return Fault(
-        f"TLS with {host} failed ({reason})", "TLS 1.2 or newer is needed: look at what answers there.", tries=1
-    )
+    remedy = "TLS 1.2 or newer is needed: look at what answers there."
+    return Fault(f"TLS with {host} failed ({reason})", remedy, tries=1)
 
 
 def _timeout(causes: list[BaseException], host: str) -> Fault | None:

@@ -148,7 +148,7 @@ class Asked:
     def _what(self) -> str:
         if self.verb == "get":
             return str(self.place)
-        return f"the list of secrets of the vault {self.place.host}"
+        return f"the secrets of the vault {self.place.host}"
 
     def _denied(self, refusal: Refusal) -> tuple[str, str]:
         """Tell the kinds of "Forbidden" apart (Azure: "Common error codes for Azure Key Vault", and its own texts)."""

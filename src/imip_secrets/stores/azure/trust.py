@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import ssl
+from pathlib import Path
 
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
@@ -31,7 +31,7 @@ def tls_context(ca_certificate: str, ca_file: str | None) -> ssl.SSLContext:
         if ca_certificate:
             context.load_verify_locations(cadata=ca_certificate)
         if ca_file:
-            context.load_verify_locations(**{"capath" if os.path.isdir(ca_file) else "cafile": ca_file})  # noqa: PTH112
+            context.load_verify_locations(**{"capath" if Path(ca_file).is_dir() else "cafile": ca_file})
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = tame(getattr(error, "strerror", None) or type(error).__name__, 120)
     else:
@@ -44,4 +44,4 @@ def tls_context(ca_certificate: str, ca_file: str | None) -> ssl.SSLContext:
 def _knows_nobody(context: ssl.SSLContext) -> bool:
     """Tell whether there is no authority: none is loaded, and the folder of those loaded on demand has none."""
     folder = ssl.get_default_verify_paths().capath
-    return not context.cert_store_stats()["x509_ca"] and not (folder and any(os.scandir(folder)))
+    return not context.cert_store_stats()["x509_ca"] and not (folder and list(Path(folder).iterdir()))
