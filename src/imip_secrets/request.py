@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from imip_secrets.references import Line
+    from imip_secrets.stores.base import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def _store_problems(lines: Iterable[Line], settings: Settings) -> Iterator[Probl
     for line in lines:
         by_scheme.setdefault(line.reference.scheme, []).append(line)
     for name, its_lines in by_scheme.items():
-        where = {line.reference.target: line.where for line in reversed(its_lines)}
+        where: dict[Target, str] = {}
+        for line in its_lines:
+            where.setdefault(line.reference.target, line.where)
         for target, problem in SCHEMES[name].load().check(settings, list(where)):
             yield problem if target is None else problem.at(where[target])

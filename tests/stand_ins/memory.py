@@ -1,0 +1,171 @@
+"""A store in memory that does as it is told, wrongly if need be, and notes every call.
+
+>>> with registered(Memory({"imip/a": "value", "imip/b": denied()})) as store:
+...     ...  # memory://imip/a is found, memory://imip/b is refused
+>>> store.calls
+['login', 'fetch imip/a', 'fetch imip/b', 'close']
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from imip_secrets.deadline import Deadline
+from imip_secrets.errors import MissingError, Problem, StoreError
+from imip_secrets.identity import IdToken
+from imip_secrets.secret import Secret
+from imip_secrets.settings import Settings
+from imip_secrets.stores import SCHEMES, Scheme
+from imip_secrets.stores.base import Context, Found, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import ModuleType
+
+# A fault is raised; a function is called, in the thread of the call, for what it gives.
+Content: TypeAlias = "str | bytes | Found | BaseException | Callable[[], Content]"
+
+HUNG_LIMIT = 60.0  # no test may hang for ever
+
+
+def missing() -> MissingError:
+    """Return what a store says of a secret that is not there."""
+    return MissingError("there is no such secret", "Check the path.")
+
+
+def denied(permission: str = "memory:Read") -> StoreError:
+    """Return what a store says to somebody who may not."""
+    return StoreError("access is denied", f"Allow {permission}.")
+
+
+def slow(seconds: float, content: Content) -> Content:
+    """Return a content that takes its time."""
+
+    def give() -> Content:
+        time.sleep(seconds)
+        return content
+
+    return give
+
+
+class Memory:
+    """The store, and the module that offers it.
+
+    Args:
+        secrets: What is there, by path.
+        login: Who we are, or why not.
+        listing: A fault of every listing, or None.
+        closing: What closing does: a fault, a function, or None.
+        problems: What ``check`` finds, by path; "" for the settings.
+        page: How many names a page of a listing has.
+
+    """
+
+    def __init__(
+        self,
+        secrets: Mapping[str, Content] | None = None,
+        *,
+        login: Content = "who we are",
+        listing: BaseException | None = None,
+        closing: BaseException | Callable[[], Content] | None = None,
+        problems: Mapping[str, Problem] | None = None,
+        page: int = 2,
+    ) -> None:
+        self.secrets = dict(secrets or {})
+        self.identity = login
+        self.listing = listing
+        self.closing = closing
+        self.problems = problems or {}
+        self.page = page
+        self.calls: list[str] = []
+        self.checked: list[str] = []
+        self.threads: set[str] = set()
+        self.released = threading.Event()
+
+    # --- the module
+
+    def check(self, _: Settings, targets: Iterable[Target]) -> Iterable[tuple[Target | None, Problem]]:
+        paths = {target.path: target for target in targets}
+        self.checked += paths
+        return [(paths.get(path), problem) for path, problem in self.problems.items() if path in {"", *paths}]
+
+    def open_store(self, _: Context) -> Memory:
+        return self
+
+    # --- the store
+
+    def login(self) -> str:
+        self._note("login")
+        return str(_give(self.identity))
+
+    def fetch(self, target: Target) -> Found:
+        self._note(f"fetch {target.path}")
+        content = _give(self.secrets.get(target.path, missing()))
+        return content if isinstance(content, Found) else Found(Secret(content))
+
+    def list(self, target: Target, *, deep: bool) -> Sequence[Target]:
+        names = [name for name in sorted(self.secrets) if name.startswith(target.path)]
+        names = [name for name in names if deep or "/" not in name.removeprefix(target.path)]
+        for start in range(0, max(1, len(names)), self.page):
+            self._note(f"list {target.path}{'**' if deep else '*'} from {start}")
+            if self.listing:
+                raise self.listing
+        return [Target(name) for name in names]
+
+    def close(self) -> None:
+        self._note("close")
+        if self.closing:
+            _give(self.closing)
+
+    # --- for tests
+
+    def hang(self) -> Content:
+        """Give no answer until the store is released; as a content: ``store.hang``."""
+        self.released.wait(HUNG_LIMIT)
+        return "too late"
+
+    def fetched(self) -> tuple[str, ...]:
+        """Return the paths that were read, in the order of asking."""
+        return tuple(call.removeprefix("fetch ") for call in self.calls if call.startswith("fetch "))
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        self.threads.add(threading.current_thread().name)
+
+
+def _give(content: Content) -> str | bytes | Found:
+    while callable(content):
+        content = content()
+    if isinstance(content, BaseException):
+        raise content
+    return content
+
+
+@contextlib.contextmanager
+def registered(store: Memory, name: str = "memory", title: str = "Memory") -> Iterator[Memory]:
+    """Have references with this scheme lead to the store."""
+    module = f"store_in_memory_{name}"
+    row = Scheme(name, title, module, frozenset({"version", "region"}), f"{name}://imip/a#KEY", f"{name}-libraries")
+    schemes = cast("dict[str, Scheme]", SCHEMES)
+    schemes[name] = row
+    sys.modules[module] = cast("ModuleType", store)
+    try:
+        yield store
+    finally:
+        store.released.set()
+        del schemes[name], sys.modules[module]
+
+
+def context(seconds: float = 30.0, said: list[str] | None = None) -> Context:
+    """Return what the core gives a store to work with; notices go to ``said``."""
+    return Context(
+        Settings(),
+        lambda _: IdToken(Secret("token"), {}),
+        lambda _: None,
+        (said if said is not None else []).append,
+        Deadline(seconds),
+    )
