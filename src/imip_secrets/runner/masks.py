@@ -287,6 +287,9 @@ def _encodings_of_bytes(data: bytes) -> Iterator[str]:
         core = _base64(bytes(shift) + data)[-(-8 * shift // 6) : 8 * (shift + len(data)) // 6]
         yield core
         yield core.translate(_URL_SAFE_BASE64)
+    # By itself a value ends in a character more, and in padding.
+    yield _base64(data)
+    yield _base64(data).translate(_URL_SAFE_BASE64)
     yield data.hex()
     yield data.hex().upper()
     for quoted in {*(quote(data, safe=safe) for safe in _URL_SAFE), quote_plus(data)}:
