@@ -46,7 +46,7 @@ lint: setup ## Check style, types, workflows and shell
 	$(BIN)/shellcheck .ci/run
 
 bench: setup ## Measure whole runs, and other actions beside them where their checkouts are named
-	$(BIN)/python bench/run.py
+	PYTHONPATH=tests $(BIN)/python -m bench.run $(CASES)
 
 lock: setup ## Resolve the locks anew: newest versions, one version of a package in all of them
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt
