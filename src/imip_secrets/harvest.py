@@ -159,7 +159,7 @@ class _Visit:
         self._store: Store | None = None
         self._threads = ThreadPoolExecutor(THREADS, f"imip-secrets-{scheme.name}")
         self._found: dict[Target, Found | ImipError] = {}
-        self._listed: dict[tuple[Target, str], list[Target] | ImipError] = {}
+        self._listed: dict[tuple[Target, str], Sequence[Target] | ImipError] = {}
         self._asked: set[Target] = set()
 
         def log_in() -> tuple[Store, str]:
@@ -179,7 +179,7 @@ class _Visit:
 
     def outcomes(self, reference: Reference) -> Iterator[tuple[Target, Found | ImipError]]:
         """Give each target of a reference with what came of it."""
-        targets: list[Target] | ImipError = [reference.target]
+        targets: Sequence[Target] | ImipError = [reference.target]
         if reference.listing:
             targets = self._listed.get((reference.target, reference.listing), [])
         if isinstance(targets, ImipError):
@@ -217,7 +217,7 @@ class _Visit:
                 self._fetch(store, target)
 
     def _list(self, store: Store, target: Target, listing: str) -> None:
-        def listed(outcome: list[Target] | ImipError) -> None:
+        def listed(outcome: Sequence[Target] | ImipError) -> None:
             if isinstance(outcome, ImipError):
                 self._listed[target, listing] = outcome
                 return
@@ -226,9 +226,8 @@ class _Visit:
             for each in outcome:
                 self._fetch(store, each)
 
-        self._submit(
-            tame(target.path, _SHOWN) + listing, lambda: list(store.list(target, deep=listing == "**")), listed
-        )
+        what = tame(target.path, _SHOWN) + listing
+        self._submit(what, partial(store.list, target, deep=listing == "**"), listed)
 
     def _fetch(self, store: Store, target: Target) -> None:
         if target in self._asked:

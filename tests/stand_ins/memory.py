@@ -89,8 +89,9 @@ class Memory:
     # --- the module
 
     def check(self, _: Settings, targets: Iterable[Target]) -> Iterable[tuple[Target | None, Problem]]:
-        paths = {target.path: target for target in targets}
-        self.checked += paths
+        given = list(targets)
+        paths = {target.path: target for target in given}
+        self.checked += [target.path for target in given]
         return [(paths.get(path), problem) for path, problem in self.problems.items() if path in {"", *paths}]
 
     def open_store(self, _: Context) -> Memory:

@@ -290,6 +290,18 @@ def test_a_store_that_hangs_with_all_its_threads_holds_up_no_other(stores: ExitS
     assert hung.calls.count("close") == other.calls.count("close") == 1
 
 
+def test_what_has_not_begun_when_the_time_is_over_never_does(stores: ExitStack) -> None:
+    hung = Memory()
+    hung.secrets = {f"s{at}": hung.hang for at in range(2 * THREADS)}
+    stores.enter_context(registered(hung))
+    before = set(threading.enumerate())
+    reap(*(f"V{at} = memory://s{at}" for at in range(2 * THREADS)), seconds=0.2)
+    hung.released.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert len(hung.fetched()) == THREADS
+
+
 # --- the time
 
 

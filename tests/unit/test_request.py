@@ -95,6 +95,14 @@ def test_what_is_wrong_with_an_input_is_told_once() -> None:
 
 
 @pytest.mark.usefixtures("memory")
+def test_beside_a_wrong_input_the_lines_are_checked_as_if_it_were_not_given() -> None:
+    assert [each.partition(": ")[0] for each in mistakes("memory://a#path", name_transform="camel")] == [
+        "input name-transform",
+        "line 1, memory://a#path",
+    ]
+
+
+@pytest.mark.usefixtures("memory")
 def test_the_same_mistake_is_told_once() -> None:
     assert len(mistakes("memory://a", allow_names="GITHUB_ENV GITHUB_ENV")) == 1
 

@@ -190,6 +190,13 @@ def test_the_same_words_about_two_secrets_are_two_problems(stores: ExitStack) ->
     ] == ["line 1, memory://a?decode=base64", "line 2, memory://b?decode=base64", "line 3, other://a?decode=base64"]
 
 
+def test_every_failing_key_is_named_and_its_line_once(stores: ExitStack) -> None:
+    memory(stores, {"a": '{"schlüssel":1,"ключ\\n":2,"ключ ":3}'})
+    said = problems("memory://a")
+    assert len(said) == 2
+    assert all(each.startswith("line 1, memory://a: ") for each in said)
+
+
 def test_every_failing_secret_of_a_listing_is_named(stores: ExitStack) -> None:
     memory(stores, {"l/a": "{}", "l/b": "fine", "l/c": "{}", "l/d": denied()})
     assert [each.partition(": ")[0] for each in problems("P_* = memory://l/*", "Q_* = memory://l/*")] == [
