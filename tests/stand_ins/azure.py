@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CLIENT = "11112222-bbbb-3333-cccc-4444dddd5555"
+CLIENT_SECRET = "kept-by-the-machine"
 AUDIENCE = "api://AzureADTokenExchange"
 VAULT = "imip-vault"
 PAGE = 25
@@ -178,11 +179,24 @@ class Azure:
         return Proxy(self.server.port)
 
     def _respond(self, request: Request) -> Step:
+        if request.path.endswith("/v2.0/.well-known/openid-configuration"):
+            return self._discovery(request)
         if request.path.endswith("/oauth2/v2.0/token"):
             return self._token(request)
         host = request.headers.get("host", "")
         loopback = host.startswith(("127.0.0.1", "localhost"))
         return _Vault(self, VAULT if loopback else host.partition(".")[0], host).respond(request)
+
+    def _discovery(self, request: Request) -> Answer:
+        """Say where the endpoints are, which MSAL asks before it sends a client secret."""
+        base = f"https://{request.headers['host']}/{request.path.split('/')[1]}"
+        return json_answer(
+            {
+                "issuer": f"{base}/v2.0",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+            }
+        )
 
     def _token(self, request: Request) -> Answer:
         """Change an assertion for a token, or say in Entra's words why not."""
@@ -197,9 +211,9 @@ class Azure:
                 f"Application with identifier '{shown}' was not found in the directory 'IMIP'.",
                 "unauthorized_client",
             )
-        if form.get("client_assertion_type") != _ASSERTION_TYPE or form.get("grant_type") != "client_credentials":
-            return _refusal(900144, "The request body must contain the following parameter: 'client_assertion'.")
-        refusal = self._refuse(form.get("client_assertion", ""))
+        if form.get("grant_type") != "client_credentials":
+            return _refusal(70003, "The app requested an unsupported grant type.", "unsupported_grant_type")
+        refusal = self._refuse_proof(form)
         if refusal:
             return refusal
         token = jwt.encode(
@@ -215,6 +229,15 @@ class Azure:
                 "access_token": token,
             }
         )
+
+    def _refuse_proof(self, form: Mapping[str, str]) -> Answer | None:
+        """Check what the application proves itself by: a federated assertion, or the one client secret."""
+        if "client_secret" in form:
+            right = form["client_secret"] == CLIENT_SECRET
+            return None if right else _refusal(7000215, "Invalid client secret provided.")
+        if form.get("client_assertion_type") != _ASSERTION_TYPE:
+            return _refusal(900144, "The request body must contain the following parameter: 'client_assertion'.")
+        return self._refuse(form.get("client_assertion", ""))
 
     def _refuse(self, assertion: str) -> Answer | None:
         """Compare an assertion with the federated credential."""

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import requests
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.rest import HttpRequest
@@ -25,13 +26,14 @@ from imip_secrets.settings import Settings
 from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.azure import check, open_store, trust
 from imip_secrets.stores.azure.assertions import Assertions
-from imip_secrets.stores.azure.credential import ForeignTenantError, Tokens
+from imip_secrets.stores.azure.credential import ForeignTenantError, NoTokenError, Tokens
 from imip_secrets.stores.azure.entra import Refusal as EntraRefusal
 from imip_secrets.stores.azure.faults import READ_SECONDS, TRIES, Fault, busy, fault_of
 from imip_secrets.stores.azure.login import Identity
 from imip_secrets.stores.azure.patience import MAX_RETRY_AFTER, Patience, Retries
 from imip_secrets.stores.azure.places import CLOUDS, Place
 from imip_secrets.stores.azure.refusals import Asked, Refusal
+from imip_secrets.stores.azure.transport import Transport
 from imip_secrets.stores.azure.trust import tls_context
 from imip_secrets.stores.base import StoreModule, Target
 from stand_ins.tls import Authority
@@ -365,6 +367,12 @@ class TestTokens:
         tokens.forgive()
         assert tokens.get_token_info("s").token == "good"
 
+    def test_a_refusal_is_told_from_what_a_vault_says(self) -> None:
+        tokens, _ = self.tokens(refused(401, {}))
+        with pytest.raises(NoTokenError) as caught:
+            tokens.get_token_info("s")
+        assert caught.value.error.status_code == 401
+
     def test_a_token_of_another_tenant_is_not_asked_for(self) -> None:
         tokens, _ = self.tokens("good")
         with pytest.raises(ForeignTenantError, match="other"):
@@ -447,6 +455,7 @@ class TestPatience:
         (ConnectionResetError(104, "Connection reset by peer"), "failed (Connection reset by peer)"),
         (ssl.SSLEOFError(8, "EOF occurred"), "the connection to v.example failed"),
         (ValueError("::x::"), "failed (ValueError)"),
+        (requests.exceptions.ConnectTimeout("x"), "no connection to v.example within 5 s"),
     ],
 )
 def test_the_system_says_why_there_was_no_answer(cause: Exception, said: str) -> None:
@@ -501,3 +510,11 @@ def test_times_are_read_as_utc() -> None:
     from imip_secrets.stores.azure import _minute  # noqa: PLC0415
 
     assert _minute(datetime(2026, 11, 24, 4, 1, tzinfo=timezone.utc)) == "2026-11-24 04:01 UTC"
+
+
+def test_waits_of_the_sdks_own_have_the_same_end() -> None:
+    deadline = Quick()
+    transport = Transport(tls_context("", None), deadline)
+    transport.sleep(3600)
+    transport.end()
+    assert deadline.waits == [MAX_RETRY_AFTER]

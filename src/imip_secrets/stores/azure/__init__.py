@@ -16,11 +16,10 @@ from imip_secrets.stores.base import Found, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from azure.keyvault.secrets import SecretProperties
-
     from imip_secrets.stores.azure.assertions import Assertions
     from imip_secrets.stores.azure.refusals import Asked
     from imip_secrets.stores.azure.session import Session
+    from imip_secrets.stores.azure.vaults import Facts
     from imip_secrets.stores.base import Context
 
 __all__ = ["check", "open_store"]
@@ -81,18 +80,12 @@ class AzureStore:
         if not asked.place.name:
             what = f"it names no secret of the vault {asked.place.host}"
             raise StoreError(what, f"Write azure://{target.path}SECRET, or azure://{target.path}* for all of them.")
-        secret = session.vaults.read(asked)
-        about, now = secret.properties, _now()
-        if secret.value is None:
-            raise asked.without_value()
-        if about.not_before and about.not_before > now:
-            raise asked.not_yet_valid(_minute(about.not_before))
-        if about.expires_on and about.expires_on <= now:
-            self._context.notice(
-                f"Azure: {asked.place} has expired ({_minute(about.expires_on)}); it is used all the same"
-            )
-        changed = about.created_on or about.updated_on
-        return Found(Secret(secret.value), version=tame(about.version or "", 40), changed=changed)
+        value, facts = session.vaults.read(asked)
+        if facts.begins and facts.begins > _now():
+            raise asked.not_yet_valid(_minute(facts.begins))
+        if facts.ends and facts.ends <= _now():
+            self._context.notice(f"Azure: {asked.place} has expired ({_minute(facts.ends)}); it is used all the same")
+        return Found(Secret(value), version=tame(facts.version, 40), changed=facts.made)
 
     def list(self, target: Target, *, deep: bool) -> Sequence[Target]:  # noqa: ARG002 - a vault has one level
         """Give the secrets whose names go on after the text (Key Vault's names know no case).
@@ -104,10 +97,9 @@ class AzureStore:
 
         """
         session, asked = self._ask("list", target)
-        found = session.vaults.names(asked)
         vault, start = target.path.partition("/")[0], asked.place.name.lower()
-        fitting = {about.name: about for about in found if about.name and _goes_on(about.name.lower(), start)}
-        states = {name: _state(fitting[name], _now()) for name in sorted(fitting)}
+        fitting = [each for each in session.vaults.names(asked) if _goes_on(each.name.lower(), start)]
+        states = {each.name: _state(each, _now()) for each in sorted(fitting, key=lambda facts: facts.name)}
         self._tell_of(asked.place.host, {name: state for name, state in states.items() if state})
         return [Target(f"{vault}/{name}") for name, state in states.items() if not state]
 
@@ -156,14 +148,14 @@ def _goes_on(name: str, start: str) -> bool:
     return name.startswith(start) and name != start
 
 
-def _state(about: SecretProperties, now: datetime) -> str:
+def _state(facts: Facts, now: datetime) -> str:
     """Say why a secret is not to be used now, or ""."""
-    if about.enabled is False:
+    if not facts.enabled:
         return "disabled"
-    if about.expires_on and about.expires_on <= now:
+    if facts.ends and facts.ends <= now:
         return "expired"
-    if about.not_before and about.not_before > now:
-        return f"not valid before {_minute(about.not_before)}"
+    if facts.begins and facts.begins > now:
+        return f"not valid before {_minute(facts.begins)}"
     return ""
 
 

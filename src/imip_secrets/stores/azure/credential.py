@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from azure.core.exceptions import HttpResponseError
 from azure.identity import ClientAssertionCredential, DefaultAzureCredential
 
 from imip_secrets.secret import Secret
@@ -33,6 +34,15 @@ class ForeignTenantError(Exception):
         self.tenant = tenant
 
 
+class NoTokenError(Exception):
+    """Entra ID, or what else gives tokens, refuses one."""
+
+    def __init__(self, error: HttpResponseError) -> None:
+        """Keep the SDK's exception, which is never shown as it stands."""
+        super().__init__()
+        self.error = error
+
+
 class Tokens:
     """What the SDK's clients ask for tokens. Safe for many threads: one asks, the others find its token there.
 
@@ -57,7 +67,8 @@ class Tokens:
 
         Raises:
             ForeignTenantError: the token is wanted of another tenant.
-            Exception: whatever the credential raises.
+            NoTokenError: it is refused.
+            Exception: whatever else the credential raises: a Fault, an ImipError.
 
         """
         wanted = (options or {}).get("tenant_id", "")
@@ -68,6 +79,9 @@ class Tokens:
                 raise self._failed[scopes]
             try:
                 token = self._credential.get_token_info(*scopes, options=options)
+            except HttpResponseError as error:
+                self._failed[scopes] = NoTokenError(error)
+                raise self._failed[scopes] from None
             except Exception as error:
                 self._failed[scopes] = error
                 raise

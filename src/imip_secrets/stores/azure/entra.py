@@ -54,12 +54,16 @@ class Refusal:
         """Whether another ID token may fare better: a clock that differs, keys that Entra ID does not have yet."""
         return self.code in _FRESH_HELPS
 
+    @property
+    def said(self) -> str:
+        """The code and the sentences, or that there are none."""
+        return f"AADSTS{self.code}: {self.text}" if self.code else f"status {self.status} without a reason"
+
     def error(self, settings: Settings, token: IdToken) -> StoreError:
         """Say why the login was refused, with the claims beside what must match them."""
         client, tenant = settings["azure-client-id"], settings["azure-tenant-id"]
-        said = f"AADSTS{self.code}: {self.text}" if self.code else f"status {self.status} without a reason"
         host = authority_of(settings).removeprefix("https://")
-        what = f"Entra ID at {host} refused the login as application {client} of tenant {tenant} ({said})"
+        what = f"Entra ID at {host} refused the login as application {client} of tenant {tenant} ({self.said})"
         remedy = next(remedy for start, remedy in _REMEDIES if self.code.startswith(start))
         return StoreError(what, remedy.format(**dict(_words(settings, token)), client=client, tenant=tenant))
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import requests
 from azure.core.exceptions import AzureError
+from urllib3.exceptions import IncompleteRead
 
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
@@ -76,16 +77,11 @@ def too_slow(url: str) -> Fault:
     return Fault(f"the answer of {urlsplit(url).netloc} came in too slowly", "Look at the network.")
 
 
-def cut_off(url: str) -> Fault:
-    """Make the fault for a body that is shorter than its header says."""
-    return Fault(f"the answer of {urlsplit(url).netloc} was cut off", _LOOK_BETWEEN)
-
-
 def fault_of(error: Exception, url: str) -> Fault:
     """Tell what an exception of azure-core, requests, urllib3, ssl or the socket means."""
     causes = list(_causes(error))
     host = urlsplit(url).netloc
-    for kind in (_certificate, _unknown_host, _proxy, _tls, _timeout):
+    for kind in (_certificate, _unknown_host, _proxy, _tls, _timeout, _cut_off):
         fault = kind(causes, host)
         if fault:
             return fault
@@ -164,4 +160,10 @@ def _timeout(causes: list[BaseException], host: str) -> Fault | None:
         return Fault(f"no connection to {host} within {CONNECT_SECONDS:g} s", remedy)
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return Fault(f"no answer from {host} within {READ_SECONDS:g} s", "Look at the network and Azure's status page.")
+    return None
+
+
+def _cut_off(causes: list[BaseException], host: str) -> Fault | None:
+    if any(isinstance(cause, IncompleteRead) for cause in causes):
+        return Fault(f"the answer of {host} was cut off", _LOOK_BETWEEN)
     return None

@@ -6,15 +6,16 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
-
 from imip_secrets.errors import StoreError
-from imip_secrets.stores.azure.credential import ambient, federated
+from imip_secrets.foreign import tame
+from imip_secrets.stores.azure.credential import NoTokenError, ambient, federated
 from imip_secrets.stores.azure.entra import LOGINS, Refusal
 from imip_secrets.stores.azure.faults import Fault
 from imip_secrets.stores.azure.places import cloud_of
 
 if TYPE_CHECKING:
+    from azure.core.exceptions import HttpResponseError
+
     from imip_secrets.settings import Settings
     from imip_secrets.stores.azure.assertions import Assertions
     from imip_secrets.stores.azure.credential import Tokens
@@ -48,16 +49,17 @@ def take_ambient(context: Context, transport: Transport) -> tuple[Tokens, Identi
         StoreError: it has nothing, or that is refused.
 
     """
-    tokens = ambient(context, transport)
     try:
+        tokens = ambient(context, transport)
         _ask(tokens, context.settings)
-    except ClientAuthenticationError as error:
-        failure = _without_credentials(error)
-    except AzureError as error:
-        failure = _broken(error)
+    except NoTokenError as refused:
+        failure = _without_credentials(refused.error)
+    except (ValueError, OSError) as error:
+        # What the environment says is of no use to the SDK: a word that it does not know, a file that is not there.
+        what = f"the Azure credentials of this machine cannot be used ({tame(error)})"
+        failure = StoreError(what, "Correct the AZURE_ variables of the environment.")
     else:
         return tokens, Identity("ambient credentials of this machine", "the identity of this machine")
-    tokens.close()
     raise failure
 
 
@@ -72,21 +74,21 @@ def log_in(
     """
     settings = context.settings
     tokens = federated(context, transport, patience, assertions)
-    for attempt in range(1, LOGINS + 1):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             _ask(tokens, settings)
-        except HttpResponseError as error:
-            refusal = Refusal.of(error)
-        except AzureError as error:
-            raise _broken(error) from None
+        except NoTokenError as refused:
+            refusal = Refusal.of(refused.error)
+        except Fault as fault:
+            raise fault.error() from None
         else:
             return tokens, _identity(settings)
-        if not refusal.passes or attempt == LOGINS:
-            break
-        if not context.deadline.sleep(random.uniform(1, 2) * attempt):  # noqa: S311 - jitter
-            break
+        late = not refusal.passes or attempt == LOGINS
+        if late or not context.deadline.sleep(random.uniform(1, 2) * attempt):  # noqa: S311 - jitter
+            raise refusal.error(settings, assertions.last)
         tokens.forgive()
-    raise refusal.error(settings, assertions.last)
 
 
 def _ask(tokens: Tokens, settings: Settings) -> None:
@@ -100,20 +102,15 @@ def _identity(settings: Settings) -> Identity:
     return Identity(f"logged in as {who} of tenant {tenant}", who, client, tenant)
 
 
-def _without_credentials(error: ClientAuthenticationError) -> StoreError:
-    """Say that the chain found nothing that works; its own text is a wall of all that it tried."""
+def _without_credentials(error: HttpResponseError) -> StoreError:
+    """Say that the chain found nothing that works; of its long text, those parts that failed though they were there."""
     refusal = Refusal.of(error)
-    said = f" (AADSTS{refusal.code}: {refusal.text})" if refusal.code else ""
-    what = f"the machine has no Azure credentials that work{said}"
+    tried = [line.strip() for line in error.message.splitlines() if line.startswith("\t")]
+    broken = "; ".join(line for line in tried if "unavailable" not in line)
+    said = refusal.said if refusal.code else tame(broken)
+    what = f"the machine has no Azure credentials that work{f' ({said})' if said else ''}"
     remedy = (
         "Give the inputs azure-tenant-id and azure-client-id, and the job `permissions: {id-token: write, contents: "
         "read}`; or run where the machine has a managed identity."
     )
     return StoreError(what, remedy)
-
-
-def _broken(error: AzureError) -> StoreError:
-    """Make the error for a login that got no answer."""
-    if isinstance(error, Fault):
-        return error.error()
-    return StoreError(f"the Azure SDK could not ask for a token ({type(error).__name__})", "Look at the azure- inputs.")

@@ -135,6 +135,13 @@ class Asked:
         )
         return StoreError(what, "Correct the vault's name or azure-tenant-id; the application must be in that tenant.")
 
+    def without_token(self, said: str) -> StoreError:
+        """Say that Entra ID gives no token for what the vault asks for, though it let us in."""
+        return StoreError(
+            f"there is no token for the vault {self.place.host} ({said})",
+            f"Is it a vault of the tenant and cloud that {self.identity.who} belongs to?",
+        )
+
     def of_another_service(self) -> StoreError:
         """Say that the host wants a token that no vault of this name would want; it does not get one."""
         what = f"{self.place.host} asks for a token of a service that it does not belong to, so it got none"

@@ -26,7 +26,6 @@ from imip_secrets.stores.azure.faults import (
     CONNECT_SECONDS,
     READ_SECONDS,
     Fault,
-    cut_off,
     fault_of,
     garbled,
     too_long,
@@ -162,10 +161,7 @@ def _read(response: urllib3.BaseHTTPResponse, url: str, limit: Deadline) -> byte
     except (HTTPError, OSError) as error:
         fault = fault_of(error, url)
     else:
-        if not getattr(response, "length_remaining", None):
-            response.release_conn()
-            return bytes(body)
-        fault = cut_off(url)
+        return bytes(body)
     raise fault
 
 

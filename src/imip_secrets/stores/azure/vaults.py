@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import HttpResponseError
 from azure.keyvault.secrets import SecretClient
 
 from imip_secrets import __version__
-from imip_secrets.errors import ImipError, MissingError, StoreError
-from imip_secrets.stores.azure.credential import ForeignTenantError
+from imip_secrets.errors import ImipError
+from imip_secrets.stores.azure import entra
+from imip_secrets.stores.azure.credential import ForeignTenantError, NoTokenError
 from imip_secrets.stores.azure.faults import Fault, garbled
 from imip_secrets.stores.azure.patience import Retries
 from imip_secrets.stores.azure.refusals import Refusal
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from azure.core.credentials import TokenCredential
-    from azure.keyvault.secrets import KeyVaultSecret, SecretProperties
+    from azure.keyvault.secrets import SecretProperties
 
+    from imip_secrets.errors import MissingError, StoreError
     from imip_secrets.stores.azure.credential import Tokens
     from imip_secrets.stores.azure.patience import Patience
     from imip_secrets.stores.azure.places import Place
@@ -33,6 +37,48 @@ T = TypeVar("T")
 # Without a handler of their own, Python would print their warnings, and with them whatever a server wrote.
 for _name in ("azure", "msal"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a vault tells of a secret besides its value.
+
+    Args:
+        name: Its name.
+        version: The id of the version, or "" in a listing.
+        enabled: Whether it may be read.
+        begins: When it may be used from, or None for ever.
+        ends: When it may be used to, or None for ever.
+        made: When the version was made.
+
+    """
+
+    name: str
+    version: str
+    enabled: bool
+    begins: datetime | None
+    ends: datetime | None
+    made: datetime | None
+
+    @classmethod
+    def of(cls, about: SecretProperties) -> Facts:
+        """Take the facts off the SDK's model, which reads the answer no earlier than here."""
+        return cls(
+            str(about.name),
+            about.version or "",
+            about.enabled is not False,
+            _moment(about.not_before),
+            _moment(about.expires_on),
+            _moment(about.created_on or about.updated_on),
+        )
+
+
+def _moment(value: object) -> datetime | None:
+    """Refuse what the SDK's model lets through where it expects a time."""
+    if value is None or isinstance(value, datetime):
+        return value
+    msg = "this is no time"
+    raise TypeError(msg)
 
 
 class Vaults:
@@ -53,7 +99,7 @@ class Vaults:
         # A client of the SDK's drops its token when it is challenged, while another thread may be about to use it.
         self._of_thread = threading.local()
 
-    def read(self, asked: Asked) -> KeyVaultSecret:
+    def read(self, asked: Asked) -> tuple[str, Facts]:
         """Read a secret.
 
         Raises:
@@ -61,17 +107,24 @@ class Vaults:
             StoreError: it cannot be read.
 
         """
-        place = asked.place
-        return self._answer(asked, lambda client: client.get_secret(place.name, place.version))
 
-    def names(self, asked: Asked) -> Sequence[SecretProperties]:
+        def ask(client: SecretClient) -> tuple[str | None, Facts]:
+            secret = client.get_secret(asked.place.name, asked.place.version)
+            return secret.value, Facts.of(secret.properties)
+
+        value, facts = self._answer(asked, ask)
+        if value is None:
+            raise asked.without_value()
+        return value, facts
+
+    def names(self, asked: Asked) -> Sequence[Facts]:
         """Give what a vault tells of its secrets, over all pages.
 
         Raises:
             StoreError: the vault does not give the list.
 
         """
-        return self._answer(asked, lambda client: list(client.list_properties_of_secrets()))
+        return self._answer(asked, lambda client: [Facts.of(each) for each in client.list_properties_of_secrets()])
 
     def _answer(self, asked: Asked, ask: Callable[[SecretClient], T]) -> T:
         """Return what ``ask`` returns; whatever the SDK raises becomes an error of ours that holds none of it."""
@@ -83,12 +136,11 @@ class Vaults:
             error: StoreError = fault.error()
         except ForeignTenantError as foreign:
             error = asked.of_another_tenant(foreign.tenant)
+        except NoTokenError as kept:
+            error = asked.without_token(entra.Refusal.of(kept.error).said)
         except HttpResponseError as refused:
             refusal = Refusal.of(refused)
             error = self._missing(asked) if refusal.is_missing else asked.refused(refusal)
-        except AzureError as failed:
-            what = f"the Azure SDK could not make the request to {asked.place.host} ({type(failed).__name__})"
-            error = StoreError(what, "Look at the azure- inputs.")
         except ValueError as wrong:
             # The SDK's check of the challenge has no exception of its own.
             challenge = str(wrong).startswith("The challenge")
