@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from random import SystemRandom
 from typing import TYPE_CHECKING, Literal
 from urllib.error import URLError
@@ -131,7 +131,7 @@ class Endpoint:
             with self._opener.open(request, timeout=limit) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
                 body = _read(response, end) if status == _OK else b""
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise _unreachable(error, limit) from None
         if status != _OK:
             raise _refused(status, retry_after)
@@ -164,7 +164,7 @@ def _read(response: HTTPResponse, end: float) -> bytes:
     return body
 
 
-def _unreachable(error: OSError | HTTPException, limit: float) -> _FailedTry:
+def _unreachable(error: OSError | HTTPException | ValueError, limit: float) -> _FailedTry:
     """Say why there was no answer."""
     cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, OSError) else error
     if isinstance(cause, TimeoutError):
@@ -178,6 +178,10 @@ def _unreachable(error: OSError | HTTPException, limit: float) -> _FailedTry:
     if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
         remedy = "Check the DNS of the runner, and HTTPS_PROXY if its network has a proxy."
         return _FailedTry("the endpoint's host is not known", remedy, again="no")
+    # The endpoint's own address was checked, so it is the proxy's. The text would show the password in it.
+    if isinstance(cause, (InvalidURL, ValueError)) and not isinstance(cause, OSError):
+        remedy = "Write it like http://proxy.example.com:3128."
+        return _FailedTry("HTTPS_PROXY holds no address of a proxy", remedy, again="no")
     # Of an answer that is no HTTP the text is the server's; the name of the error is enough.
     detail = tame(cause, 120) if isinstance(cause, OSError) else type(cause).__name__
     return _FailedTry(f"the connection to the endpoint failed ({detail})")

@@ -231,7 +231,7 @@ def _clocks(answer: Answer, token: IdToken) -> str:
     issued = token.claims.get("iat")
     try:
         seconds = parsedate_to_datetime(answer.date).timestamp() - float(str(issued))
-    except ValueError:
+    except (ValueError, OverflowError):  # whatever the server sends as its Date
         return ""
     return f": Vault's is {span(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} the token's issuer"
 

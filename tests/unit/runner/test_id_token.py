@@ -439,6 +439,13 @@ class TestTheNetwork:
             assert "tries" not in text
             assert proxy.requests == []
 
+    @pytest.mark.parametrize("proxy", ["http:/user:hunter2@proxy", "http://user:hunter2@127.0.0.1:port"])
+    def test_says_once_that_the_proxy_is_no_address_and_does_not_show_it(self, proxy: str) -> None:
+        text = refusal({**githubs(), "HTTPS_PROXY": proxy, "https_proxy": ""})
+        assert "HTTPS_PROXY holds no address of a proxy. Write it like http://proxy.example.com:3128." in text
+        assert "hunter2" not in text
+        assert "tries" not in text
+
     def test_has_no_proxy_for_loopback(self, authority: Authority, tmp_path: Path) -> None:
         token = jwt_with(json.dumps({"aud": AUDIENCE}).encode())
         with (

@@ -196,6 +196,14 @@ def test_a_clock_that_stays_wrong_is_an_error_that_says_how_wrong(ahead: int, sa
     assert len(told.audiences) == 3
 
 
+def test_a_date_that_is_none_is_no_reason_to_fail_otherwise() -> None:
+    absurd = Answer(
+        400, {"Date": "Tue, 24 Nov 2026 05:00:00 +9999999999999"}, b'{"errors": ["Token is expired (exp)"]}'
+    )
+    with FaultServer(absurd) as server:
+        assert "Set the clocks right; a fresh token did not help." in refusal(caller(server))
+
+
 def test_without_a_date_the_clocks_are_not_compared() -> None:
     with FaultServer(json_answer({"errors": [LATE]}, 400)) as server:
         assert "Set the clocks right; a fresh token did not help." in refusal(caller(server))
