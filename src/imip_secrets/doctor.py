@@ -56,9 +56,9 @@ def examine(
             variables += given
             problems += mistakes
             for variable in given:
-                say(f"ok  {variable.name} from {place(line, target)}{_known(variable)}")
+                say(f"ok: {variable.name} from {place(line, target)}{_known(variable)}")
             if not given and not mistakes:
-                say(f"ok  no variable from {place(line, target)}: nothing is there, and it is optional")
+                say(f"ok: no variable from {place(line, target)}: nothing is there, and it is optional")
     problems += check_names(map(named, variables), request.allowed)
     problems += check(variables)
     unique = list(dict.fromkeys(problems))

@@ -398,10 +398,10 @@ def test_the_doctor_shows_each_step_and_no_value(job: Job) -> None:
     assert job.run(secrets, store, mode="doctor") == 0
     assert job.stdout.decode().splitlines() == [
         "Memory: as the doctor",
-        "ok  X from line 1, memory://a",
-        "ok  Y from line 1, memory://a",
-        "ok  no variable from line 2, memory://b?optional: nothing is there, and it is optional",
-        "ok  C from line 3, memory://c?default=plain-text (the default: it is not there)",
+        "ok: X from line 1, memory://a",
+        "ok: Y from line 1, memory://a",
+        "ok: no variable from line 2, memory://b?optional: nothing is there, and it is optional",
+        "ok: C from line 3, memory://c?default=plain-text (the default: it is not there)",
         "All is well.",
     ]
     assert job.everything() == before
@@ -498,7 +498,7 @@ def test_a_run_with_vault_alone_imports_no_other_sdk(job: Job) -> None:
         INPUT_VAULT_ADDR="http://127.0.0.1:9",
         INPUT_VAULT_AUTH_METHOD="token",
         INPUT_VAULT_TOKEN="t",
-        INPUT_TIMEOUT_SECONDS="1",
+        INPUT_TIMEOUT_SECONDS="5",
     )
     assert "hvac" in modules
     assert modules & (SDKS - {"hvac", "requests"} | {"argparse"}) == set()
@@ -510,7 +510,7 @@ def test_a_run_with_aws_alone_imports_no_other_sdk(job: Job) -> None:
         INPUT_SECRETS="aws://a",
         INPUT_AWS_REGION="us-east-1",
         INPUT_AWS_ENDPOINT_URL="http://127.0.0.1:9",
-        INPUT_TIMEOUT_SECONDS="1",
+        INPUT_TIMEOUT_SECONDS="5",
         AWS_ACCESS_KEY_ID="x",
         AWS_SECRET_ACCESS_KEY="y",
     )

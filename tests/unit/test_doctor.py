@@ -62,7 +62,7 @@ def test_the_claims_of_an_id_token_are_shown_and_never_the_token() -> None:
     assert said == [
         "ID token for https://vault: sub=repo:octo-org/octo-repo:ref:refs/heads/main, aud=https://vault",
         "Memory: who we are",
-        "ok  A from line 1, memory://a",
+        "ok: A from line 1, memory://a",
         "All is well.",
     ]
     assert problems == []
@@ -96,12 +96,12 @@ def test_each_line_is_said_to_be_readable_or_why_not() -> None:
     said, problems = doctor(secrets, Memory(store))
     assert said == [
         "Memory: who we are",
-        "ok  X from line 1, memory://a (version 7, 3 days old)",
-        "ok  Y from line 1, memory://a (version 7, 3 days old)",
-        "ok  C from line 4, memory://c?default=x (the default: it is not there)",
-        "ok  no variable from line 5, memory://c?optional: nothing is there, and it is optional",
-        "ok  D from line 6, memory://imip/* (imip/d)",
-        "ok  E from line 6, memory://imip/* (imip/e)",
+        "ok: X from line 1, memory://a (version 7, 3 days old)",
+        "ok: Y from line 1, memory://a (version 7, 3 days old)",
+        "ok: C from line 4, memory://c?default=x (the default: it is not there)",
+        "ok: no variable from line 5, memory://c?optional: nothing is there, and it is optional",
+        "ok: D from line 6, memory://imip/* (imip/d)",
+        "ok: E from line 6, memory://imip/* (imip/e)",
         "Nothing would be exported: 2 problems.",
     ]
     assert problems == [
@@ -113,7 +113,7 @@ def test_each_line_is_said_to_be_readable_or_why_not() -> None:
 
 def test_a_listing_without_results_that_is_optional_is_well() -> None:
     said, problems = doctor("memory://imip/*?optional", Memory())
-    assert said[1] == "ok  no variable from line 1, memory://imip/*?optional: nothing is there, and it is optional"
+    assert said[1] == "ok: no variable from line 1, memory://imip/*?optional: nothing is there, and it is optional"
     assert problems == []
 
 
