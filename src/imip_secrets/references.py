@@ -320,9 +320,12 @@ def _unescape(text: str) -> str:
 
 
 def _guess(text: str) -> str:
-    """Give the reference that somebody probably meant: a known scheme before what is there."""
+    """Give the reference that was probably meant: one that is in the text, else a known scheme before what is there."""
     import difflib  # noqa: PLC0415 - only a mistake needs it
 
+    inside = re.search(rf"\b(?:{'|'.join(SCHEMES)})://[^\s\"']+", text)
+    if inside:
+        return tame(inside[0], _SHOWN)
     word = re.split(r"\W", text, maxsplit=1)[0]
     rest = text[len(word) :]
     near = difflib.get_close_matches(word.lower(), SCHEMES, n=1, cutoff=0.5)
