@@ -12,6 +12,8 @@ from azure.keyvault.secrets._shared import http_challenge_cache
 
 from imip_secrets.deadline import Deadline
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
+from imip_secrets.request import read
+from imip_secrets.resolve import resolve
 from imip_secrets.stores.azure import AzureStore, open_store, transport
 from imip_secrets.stores.base import Target
 from stand_ins.azure import CLIENT, CLIENT_SECRET, DENIALS, TENANT, Azure, vault_error
@@ -737,6 +739,14 @@ class TestFaults:
             assert len(proxy.requests) == tries
             assert all(request.method == "CONNECT" for request in proxy.requests)
 
+    def test_no_proxy_is_used_for_loopback(
+        self, job: Job, here: Callable[[str], Target], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with FaultServer(answer(407)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            assert job.logged_in().fetch(here("SECRET-KEY")).value.reveal() == "s3cret"
+            assert proxy.requests == []
+
     def test_a_server_is_never_heard_but_through_us(
         self, azure: Azure, job: Job, here: Callable[[str], Target], capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -747,3 +757,48 @@ class TestFaults:
         azure.federated["subject"] = hostile
         failure(job().login)
         assert capfd.readouterr() == ("", "")
+
+
+class TestRequest:
+    def test_a_request_names_its_variables_by_the_secrets_and_not_by_versions(
+        self, azure: Azure, job: Job, real_names: list[str]
+    ) -> None:
+        old = azure.vaults["imip-vault"]["SECRET-KEY"][0]
+        azure.put("SECRET-KEY", "new")
+        azure.put("imip-json", '{"db-user": "u", "n": 1.0}')
+        azure.put("imip-off", "x", enabled=False)
+        azure.put("other", "o", vault="other-vault")
+        job(azure_authority_host="")
+        lines = f"""
+            azure://imip-vault/SECRET-KEY/{old.id}
+            NEW = azure://imip-vault/SECRET-KEY
+            APP_* = azure://imip-vault/imip-*
+            azure://other-vault/other
+            GONE = azure://imip-vault/none?default=stand-in
+        """
+        given = {name: job.caller.context.settings[name] for name in ("azure-tenant-id", "azure-client-id")}
+        wanted = read({**given, "secrets": lines})
+        resolved = resolve(wanted, job.caller.context)
+        assert {variable.name: variable.value.reveal() for variable in resolved.variables} == {
+            "SECRET_KEY": "s3cret",
+            "NEW": "new",
+            "APP_DB_USER": "u",
+            "APP_N": "1.0",
+            "OTHER": "o",
+            "GONE": "stand-in",
+        }
+        assert resolved.logins == {"Azure Key Vault": f"logged in as the application {CLIENT} of tenant {TENANT}"}
+        assert len(azure.logins()) == 1
+        assert real_names[0] == "login.microsoftonline.com:443"
+
+    def test_the_same_version_written_in_two_ways_is_read_once(
+        self, azure: Azure, job: Job, real_names: list[str]
+    ) -> None:
+        old = azure.vaults["imip-vault"]["SECRET-KEY"][0]
+        job(azure_authority_host="")
+        given = {name: job.caller.context.settings[name] for name in ("azure-tenant-id", "azure-client-id")}
+        lines = f"A = azure://imip-vault/SECRET-KEY/{old.id}\nB = azure://imip-vault/SECRET-KEY?version={old.id}"
+        resolved = resolve(read({**given, "secrets": lines}), job.caller.context)
+        assert [variable.name for variable in resolved.variables] == ["A", "B"]
+        assert len(azure.asked()) == 1
+        assert len(real_names) == 2

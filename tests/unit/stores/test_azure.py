@@ -7,6 +7,7 @@ import os
 import ssl
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +36,7 @@ from imip_secrets.stores.azure.places import CLOUDS, Place
 from imip_secrets.stores.azure.refusals import Asked, Refusal
 from imip_secrets.stores.azure.transport import Transport
 from imip_secrets.stores.azure.trust import tls_context
+from imip_secrets.stores.azure.vaults import Vaults
 from imip_secrets.stores.base import StoreModule, Target
 from stand_ins.tls import Authority
 from stand_ins.vault_script import Caller, Quick
@@ -71,9 +73,26 @@ def test_neither_check_nor_opening_imports_the_sdk() -> None:
         "list(store.check(Settings({}), [])); store.open_store(None); "
         "print([name for name in sys.modules if name.split('.')[0] in ('azure', 'msal', 'requests', 'ssl')])"
     )
+    assert said_by(code) == "[]\n"
+
+
+def test_the_sdks_own_log_is_not_printed() -> None:
+    code = "import imip_secrets.stores.azure.vaults, logging; "
+    assert said_by(f"{code}[logging.getLogger(name).error('x') for name in ('azure.identity', 'msal')]") == ""
+
+
+def said_by(code: str) -> str:
+    """Give what a Python says that runs this code, on both of its streams."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
-    assert done.stdout.strip() == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+        env=environ,
+    )
+    return done.stdout
 
 
 class TestCheck:
@@ -518,3 +537,17 @@ def test_waits_of_the_sdks_own_have_the_same_end() -> None:
     transport.sleep(3600)
     transport.end()
     assert deadline.waits == [MAX_RETRY_AFTER]
+
+
+def test_no_two_threads_share_a_client_of_the_sdk() -> None:
+    deadline = Quick()
+    transport = Transport(tls_context("", None), deadline)
+    tokens = Tokens(cast("SupportsTokenInfo", Credential()), lambda _: None, TENANT)
+    vaults = Vaults(tokens, transport, Patience(deadline, lambda _: None))
+    place = Place("v.vault.azure.net", "a")
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(vaults._client, place).result()
+        assert other.submit(vaults._client, place).result() is theirs
+    assert vaults._client(place) is vaults._client(place)
+    assert vaults._client(place) is not theirs
+    vaults.close()
