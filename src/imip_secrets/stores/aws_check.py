@@ -108,9 +108,8 @@ def _target(target: Target, settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _name(name: str) -> Iterator[tuple[str, str]]:
-    if not name:
-        yield "it names no secret", "Write it like aws://imip/production."
-    elif not _NAME.fullmatch(name):
+    # An empty text is the start of every name: of a listing, for the grammar has no other empty path.
+    if name and not _NAME.fullmatch(name):
         what = f"{tame(name, _SHOWN)!r} is no name of a secret in AWS"
         yield what, "Names have up to 512 letters, digits and characters of /_+=.@-! and no others."
 

@@ -81,6 +81,19 @@ def test_a_wait_that_the_deadline_does_not_allow_is_not_begun() -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_try_that_the_deadline_cut_off_does_not_hide_why_it_was_needed() -> None:
+    failures = [Failure("AWS is busy", "Wait.", tries=PERSISTENT), Failure("no answer in time", "Wait.", tries=9)]
+
+    def attempt() -> None:
+        if len(failures) == 1:
+            time.sleep(0.25)
+        raise failures.pop(0)
+
+    with pytest.raises(StoreError, match="AWS is busy"):
+        patience(0.2).insist(attempt)
+
+
+@pytest.mark.usefixtures("quick")
 def test_threads_that_wait_together_say_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_failure, "SILENCE_SECONDS", 0.05)
     notices: list[str] = []

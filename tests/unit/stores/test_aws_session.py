@@ -131,8 +131,8 @@ def test_models_from_the_home_directory_do_not_count(
     tmp_path: Path,
     ambient: bool,  # noqa: FBT001  # a case
 ) -> None:
-    for service, version in (("sts", "2011-06-15"), ("secretsmanager", "2017-10-17")):
-        folder = tmp_path / ".aws" / "models" / service / version
+    for service in OPERATIONS:
+        folder = tmp_path / ".aws" / "models" / service / "2099-01-01"  # botocore takes the newest
         folder.mkdir(parents=True)
         rules = {"version": "1.0", "parameters": {}, "rules": [{"conditions": [], "type": "endpoint"}]}
         rules["rules"][0]["endpoint"] = {"url": "https://evil.example"}  # type: ignore[index]  # a literal from above

@@ -14,7 +14,7 @@ from imip_secrets.stores.aws_transport import trust
 from imip_secrets.stores.base import Target
 from stand_ins import tls
 from stand_ins.aws_script import Run, secret
-from stand_ins.faults import FaultServer, answer, huge, short, slow
+from stand_ins.faults import FaultServer, answer, html_answer, huge, short, slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,13 @@ def test_an_answer_without_end_is_not_read() -> None:
         with pytest.raises(StoreError, match="gave an answer of more than 8 MiB"):
             run.logged_in().fetch(TARGET)
         assert len(run.reads) == 2
+
+
+def test_a_web_page_is_told_as_one() -> None:
+    with Run(html_answer()) as run, pytest.raises(StoreError) as caught:
+        run.logged_in().fetch(TARGET)
+    assert "answered with a web page instead of AWS's data" in str(caught.value)
+    assert "Check what answers there: a proxy" in str(caught.value)
 
 
 def test_an_answer_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
