@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Of one line. The runner itself cuts an annotation, all its lines together, at 4096.
 LINE_LIMIT = 2000
+_START = 4  # characters
 
 
 class Console:
@@ -44,8 +45,9 @@ class Console:
         """Write to a binary stream, standard output by default."""
         self._stream = sys.stdout.buffer if stream is None else stream
         self._lock = Lock()
-        # Longest first, so that no mask leaves a part of a longer one.
-        self._masks: list[str] = []
+        self._masks: dict[str, None] = {}
+        # The masks by their first characters, so that a text is not searched for each of a hundred thousand.
+        self._by_start: dict[str, list[str]] = {}
 
     def mask(self, lines: Iterable[str]) -> None:
         """Have the runner hide these texts in all that follows; when this returns they are out of our hands.
@@ -62,9 +64,9 @@ class Console:
             msg = "a mask has one line"
             raise ValueError(msg)
         with self._lock:
-            known = set(self._masks)
-            fresh = [line for line in dict.fromkeys(given) if line.strip() and line not in known]
-            self._masks = sorted([*self._masks, *fresh], key=len, reverse=True)
+            fresh = [line for line in dict.fromkeys(given) if line.strip() and line not in self._masks]
+            self._masks.update(dict.fromkeys(fresh))
+            self._by_start = _by_start(self._masks)
             self._write(_command("add-mask", line) for line in fresh)
 
     def protect(self, credential: Secret) -> None:
@@ -76,13 +78,20 @@ class Console:
 
     def hides(self, text: str) -> bool:
         """Tell whether the runner will hide a part of this text."""
-        return any(mask in text for mask in self._masks)
+        return bool(self._inside(text))
 
     def hide(self, text: str) -> str:
         """Return the text with ``***`` for every mask, for where the runner will not find them."""
-        for mask in self._masks:
+        for mask in self._inside(text):
             text = text.replace(mask, HIDDEN)
         return text
+
+    def _inside(self, text: str) -> list[str]:
+        """Return the masks that stand in a text, longest first, so that none leaves a part of a longer one."""
+        by_start = self._by_start  # another thread may put a new one in its place
+        starts = {text[at : at + size] for size in range(1, _START + 1) for at in range(len(text))}
+        found = [mask for start in by_start.keys() & starts for mask in by_start[start] if mask in text]
+        return sorted(found, key=lambda mask: (-len(mask), mask))
 
     def say(self, text: str = "") -> None:
         """Print text, line by line."""
@@ -125,6 +134,13 @@ class Console:
         # One call, so that no other writer comes between; bytes, as the text stream has a code page on Windows.
         self._stream.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
         self._stream.flush()
+
+
+def _by_start(masks: Iterable[str]) -> dict[str, list[str]]:
+    index: dict[str, list[str]] = {}
+    for mask in masks:
+        index.setdefault(mask[:_START], []).append(mask)
+    return index
 
 
 def _command(name: str, data: str = "", properties: dict[str, str] | None = None) -> str:

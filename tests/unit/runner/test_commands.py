@@ -228,3 +228,19 @@ def test_lines_of_many_threads_stay_whole() -> None:
         f"speaker {speaker} says {number}" for speaker in range(16) for number in range(1000)
     )
     assert len(log.masker.added) == len(log.commands) == 160
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=6)), st.text("abc ", max_size=40))
+def test_no_mask_of_any_length_is_left_in_a_text_and_what_holds_none_stays(masks: list[str], text: str) -> None:
+    console = Console(io.BytesIO())
+    for mask in masks:
+        console.mask([mask])
+    hidden = console.hide(text)
+    assert not any(mask in hidden for mask in masks)
+    assert console.hides(text) == any(mask in text for mask in masks) == (hidden != text)
+
+
+def test_the_longest_mask_is_hidden_first() -> None:
+    console = Console(io.BytesIO())
+    console.mask(["pass", "password", "word"])
+    assert console.hide("a password, a pass, a word") == "a ***, a ***, a ***"
