@@ -406,7 +406,7 @@ def test_doctor_says_what_would_come_and_exports_nothing(servers: Servers, tmp_p
     job = servers.run(f"{USE}          mode: doctor\n{SECRETS}{KEEP}", kept=tmp_path)
     assert job.succeeded, job.log
     assert set(EXPECTED).isdisjoint(environment(tmp_path))
-    ready = {line.split()[1] for line in job.texts("output") if line.startswith("ok ")}
+    ready = {line.split()[1] for line in job.texts("output") if line.startswith("ok: ")}
     assert ready == set(EXPECTED)
     assert "repo:octo-org/octo-repo:environment:production" in job.output
     assert spellings.shown(job.log, VALUES) == []

@@ -261,13 +261,24 @@ def test_a_whole_workflow_passes_actionlint(block: Block) -> None:
 
 def _commands(program: str) -> list[tuple[Block, list[str]]]:
     """Give the arguments of every command of a program in the blocks of shell."""
-    found = []
-    for block in _blocks("sh"):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=line.startswith("make"))
-            if words[:1] == [program]:
-                found.append((block, words[1:]))
-    return found
+    return [
+        (block, words[1:]) for block in _blocks("sh") for words in _command_lines(block.text) if words[:1] == [program]
+    ]
+
+
+def _command_lines(text: str) -> Iterator[list[str]]:
+    """Cut a block of shell into commands; one whose quote is still open goes on in the next line."""
+    open_line = ""
+    for line in text.replace("\\\n", " ").splitlines():
+        open_line += line
+        try:
+            words = shlex.split(open_line, comments=open_line.startswith("make"))
+        except ValueError:
+            open_line += "\n"
+            continue
+        open_line = ""
+        yield words
+    assert not open_line, "a quote is never closed"
 
 
 @pytest.mark.parametrize(("_block", "words"), _commands("imip-secrets"), ids=_ids)
