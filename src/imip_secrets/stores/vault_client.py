@@ -1,7 +1,7 @@
-"""The one place where hvac is used: what the store asks Vault for, in its own words.
+"""What the store asks Vault for, in its own words; hvac knows how that is said to Vault.
 
-The module costs a tenth of a second to import, so it is imported late, and
-while the ID token is on its way.
+The module takes its time to import, so it is imported late, and while the ID
+token is on its way.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from copy import copy
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import hvac
-
 from imip_secrets.deadline import Deadline
+from imip_secrets.stores.vault_api import Api
+from imip_secrets.stores.vault_connections import Connections
 from imip_secrets.stores.vault_transport import Patience, Transport
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class VaultClient:
         """Make the client; nothing is sent."""
         self.address = address
         self._notice = notice
-        self._transport = Transport.to(address, tls, Patience(deadline, notice))
-        self._apis: dict[str, hvac.Client] = {}
+        self._transport = Transport(address, Connections(tls), Patience(deadline, notice))
+        self._apis: dict[str, Api] = {}
         self._lock = threading.Lock()
 
     def use(self, token: Secret) -> None:
@@ -56,45 +56,44 @@ class VaultClient:
 
     def jwt_login(self, namespace: str, mount: str, role: str, jwt: Secret) -> Answer:
         """Log in with a signed token; safe to repeat."""
-        answer: Answer = self._api(namespace).auth.jwt.jwt_login(role, jwt.reveal(), use_token=False, path=mount)
+        answer: Answer = self._api(namespace).jwt.jwt_login(role, jwt.reveal(), use_token=False, path=mount)
         return answer
 
     def mount_of(self, namespace: str, path: str) -> Answer:
         """Ask which engine a path belongs to; whoever may use anything in the engine may know."""
-        answer: Answer = self._api(namespace).read(f"sys/internal/ui/mounts/{quote(path)}")
+        answer: Answer = self._api(namespace).adapter.get(f"/v1/sys/internal/ui/mounts/{quote(path)}")
         return answer
 
     def read_v1(self, namespace: str, mount: str, path: str) -> Answer:
         """Read a secret of KV version 1."""
-        answer: Answer = self._api(namespace).secrets.kv.v1.read_secret(path, mount_point=mount)
+        answer: Answer = self._api(namespace).kv_v1.read_secret(path, mount_point=mount)
         return answer
 
     def read_v2(self, namespace: str, mount: str, path: str, version: str | None = None) -> Answer:
         """Read a secret of KV version 2; deleted and destroyed versions come as 404 with their metadata."""
-        answer: Answer = self._api(namespace).secrets.kv.v2.read_secret_version(
+        answer: Answer = self._api(namespace).kv_v2.read_secret_version(
             path, version=version, mount_point=mount, raise_on_deleted_version=False
         )
         return answer
 
     def list_v1(self, namespace: str, mount: str, folder: str) -> Answer:
         """List a folder (it ends in a slash, or is "") of KV version 1."""
-        answer: Answer = self._api(namespace).secrets.kv.v1.list_secrets(folder, mount_point=mount)
+        answer: Answer = self._api(namespace).kv_v1.list_secrets(folder, mount_point=mount)
         return answer
 
     def list_v2(self, namespace: str, mount: str, folder: str) -> Answer:
         """List a folder (it ends in a slash, or is "") of KV version 2."""
-        answer: Answer = self._api(namespace).secrets.kv.v2.list_secrets(folder, mount_point=mount)
+        answer: Answer = self._api(namespace).kv_v2.list_secrets(folder, mount_point=mount)
         return answer
 
     def read_once(self, namespace: str, path: str) -> Answer:
         """Read a path of any engine as it stands; never sent again once Vault may have begun."""
-        # hvac's own read() cannot say "once".
         answer: Answer = self._api(namespace).adapter.get(f"/v1/{quote(path)}", once=True)
         return answer
 
     def seal_status(self) -> Answer:
         """Ask whether Vault is initialised and unsealed; needs no token."""
-        answer: Answer = self._api("").sys.read_seal_status()
+        answer: Answer = self._api("").seal.read_seal_status()
         return answer
 
     def revoke_self(self, namespace: str, seconds: float) -> Answer:
@@ -104,27 +103,21 @@ class VaultClient:
         """
         self._transport.patience = Patience(Deadline(seconds), self._notice)
         self._apis.clear()
-        answer: Answer = self._api(namespace).auth.token.revoke_self()
+        answer: Answer = self._api(namespace).token.revoke_self()
         return answer
 
     def close(self) -> None:
         """Close every connection."""
         self._transport.close()
 
-    def _api(self, namespace: str) -> hvac.Client:
-        """Return hvac's client for a namespace; all of them share connections and token."""
+    def _api(self, namespace: str) -> Api:
+        """Return hvac's methods for a namespace; all of them share connections and token."""
         with self._lock:
             if namespace not in self._apis:
                 self._apis[namespace] = self._make(namespace)
             return self._apis[namespace]
 
-    def _make(self, namespace: str) -> hvac.Client:
-        # hvac would look for a token in the environment and in HOME, so it is told that there is none to look for.
-        return hvac.Client(
-            url=self._transport.base_uri, token="", verify=True, adapter=lambda **_: self._within(namespace)
-        )
-
-    def _within(self, namespace: str) -> Transport:
+    def _make(self, namespace: str) -> Api:
         transport = copy(self._transport)
-        transport.namespace = namespace or None
-        return transport
+        transport.namespace = namespace
+        return Api(transport)

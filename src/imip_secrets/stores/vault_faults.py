@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from http.client import HTTPException, IncompleteRead
 from urllib.parse import urlsplit
 
-import requests
-from urllib3.exceptions import IncompleteRead, LocationValueError, NewConnectionError
-
 from imip_secrets.foreign import tame
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
 
 _NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_BROKEN = "Look at Vault's log and at the proxy in front of it."
+# OpenSSL x509_vfy.h: X509_V_ERR_HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH; CERT_NOT_YET_VALID, CERT_HAS_EXPIRED.
+_WRONG_HOST = {62, 64}
+_OUTDATED = {9, 10}
 # What OpenSSL's reasons mean for the reader; the first that fits.
 _TLS_REMEDIES = (
     ("WRONG_VERSION_NUMBER", "Vault seems to speak plain http there: look at the port, and let it serve TLS."),
@@ -92,104 +89,72 @@ def redirected(location: str, again: str = "") -> Fault:
     )
 
 
-def fault_of(error: Exception, address: str) -> Fault:
-    """Tell what an exception of requests, urllib3, ssl or the socket means."""
-    causes = list(_causes(error))
-    for kind in (_address, _certificate, _unknown_host, _proxy, _tls, _timeout, _cut_off):
-        fault = kind(causes, address)
-        if fault:
-            return fault
-    if any(isinstance(cause, (NewConnectionError, ConnectionRefusedError)) for cause in causes):
-        return Fault(
-            f"it cannot be reached ({_said(causes)})",
-            "Is it running, and is the port right? A GitHub-hosted runner cannot reach a private network.",
-            begun=False,
-        )
-    return Fault(f"the connection broke off ({_said(causes)})", "Look at Vault's log and at the proxy in front of it.")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an exception and all that it was made of: requests wraps urllib3's, which wraps the system's."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
-            seen.append(cause)
-            yield cause
-            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
-
-
-def _said(causes: list[BaseException]) -> str:
-    """Return the innermost words about it: the system's own text, else the name of the exception."""
-    texts = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
-    return tame(texts[-1] if texts else type(causes[-1]).__name__, 120)
-
-
-def _address(causes: list[BaseException], _: str) -> Fault | None:
-    if not any(isinstance(cause, (requests.exceptions.InvalidURL, LocationValueError)) for cause in causes):
-        return None
+def not_an_address() -> Fault:
+    """Make the fault for an address that no connection can be made to."""
     return Fault("the address cannot be used", "Look at vault-addr, and at HTTPS_PROXY.", begun=False, tries=1)
 
 
-def _certificate(causes: list[BaseException], address: str) -> Fault | None:
-    refused = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
-    if refused is None:
-        return None
-    if refused.verify_code in _WRONG_HOST:
-        remedy = (
-            f"It is for another host than {urlsplit(address).hostname}: write the name that it is for in vault-addr."
-        )
-    elif refused.verify_code in _OUTDATED:
-        remedy = "Renew the server's certificate, and compare the clocks."
-    else:
-        remedy = "Give the certificate of the authority that signed it as vault-ca-certificate (PEM)."
-    return Fault(f"its certificate is not trusted ({tame(refused.verify_message, 120)})", remedy, begun=False, tries=1)
-
-
-# OpenSSL x509_vfy.h: X509_V_ERR_HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH; CERT_NOT_YET_VALID, CERT_HAS_EXPIRED.
-_WRONG_HOST = {62, 64}
-_OUTDATED = {9, 10}
-
-
-def _unknown_host(causes: list[BaseException], address: str) -> Fault | None:
-    failed = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
-    if failed is None:
-        return None
-    host = urlsplit(address).hostname
-    if failed.errno in _NO_SUCH_HOST:
+def not_reached(error: Exception, host: str) -> Fault:
+    """Tell why there is no connection."""
+    if isinstance(error, socket.gaierror):
+        if error.errno not in _NO_SUCH_HOST:
+            return Fault(f"the name {host} could not be looked up just now", "Look at the runner's DNS.", begun=False)
         remedy = "Look at vault-addr; a name of a private network is not known to a GitHub-hosted runner."
         return Fault(f"no host by the name {host} is known", remedy, begun=False, tries=1)
-    return Fault(f"the name {host} could not be looked up just now", "Look at the runner's DNS.", begun=False)
-
-
-def _proxy(causes: list[BaseException], address: str) -> Fault | None:
-    if not any(isinstance(cause, requests.exceptions.ProxyError) for cause in causes):
-        return None
-    host = urlsplit(address).hostname
-    remedy = f"Look at the proxy, or except {host} from it with NO_PROXY."
-    return Fault(f"the proxy of HTTPS_PROXY did not connect to it ({_said(causes)})", remedy, begun=False)
-
-
-def _tls(causes: list[BaseException], _: str) -> Fault | None:
-    failed = [cause for cause in causes if isinstance(cause, ssl.SSLError) and cause.reason]
-    if not failed or isinstance(failed[-1], (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return None
-    reason = failed[-1].reason
-    remedy = next(remedy for word, remedy in _TLS_REMEDIES if word in reason)
-    return Fault(f"TLS failed ({tame(reason.replace('_', ' ').lower(), 80)})", remedy, begun=False, tries=1)
-
-
-def _timeout(causes: list[BaseException], _: str) -> Fault | None:
-    if any(isinstance(cause, requests.exceptions.ConnectTimeout) for cause in causes):
+    if isinstance(error, TimeoutError):
         remedy = "Look at vault-addr and at the firewall between this runner and Vault."
         return Fault(f"no connection within {CONNECT_SECONDS:g} s", remedy, begun=False)
-    if any(isinstance(cause, TimeoutError) for cause in causes):
+    remedy = "Is it running, and is the port right? A GitHub-hosted runner cannot reach a private network."
+    return Fault(f"it cannot be reached ({_said(error)})", remedy, begun=False)
+
+
+def not_proxied(error: Exception, host: str) -> Fault:
+    """Tell why there is no connection through the proxy."""
+    remedy = f"Look at the proxy, or except {host} from it with NO_PROXY."
+    return Fault(f"the proxy of HTTPS_PROXY did not connect to it ({_said(error)})", remedy, begun=False)
+
+
+def not_secure(error: OSError, host: str) -> Fault:
+    """Tell why there is a connection but no TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = f"its certificate is not trusted ({tame(error.verify_message, 120)})"
+        return Fault(what, _certificate_remedy(error.verify_code, host), begun=False, tries=1)
+    if isinstance(error, TimeoutError):
+        return not_reached(error, host)
+    return _tls(error) or Fault(f"the connection broke off ({_said(error)})", _BROKEN, begun=False)
+
+
+def broken(error: OSError | HTTPException) -> Fault:
+    """Tell what came in between a request and the end of its answer."""
+    if isinstance(error, TimeoutError):
         return Fault(f"no answer within {READ_SECONDS:g} s", "Look at how Vault and its storage are doing.")
-    return None
+    if isinstance(error, IncompleteRead):
+        return Fault("its answer was cut off", "Look at the proxy or load balancer in front of it.")
+    # With TLS 1.3 a server says only now what it has against the client's certificate.
+    tls = _tls(error) if isinstance(error, OSError) else None
+    return tls or Fault(f"the connection broke off ({_said(error)})", _BROKEN)
 
 
-def _cut_off(causes: list[BaseException], _: str) -> Fault | None:
-    if not any(isinstance(cause, (IncompleteRead, http.client.IncompleteRead)) for cause in causes):
+def _said(error: Exception) -> str:
+    """Return the system's own words, else the name of the exception: other texts may be the server's."""
+    if isinstance(error, OSError) and (error.strerror or str(error).startswith("Tunnel connection failed")):
+        return tame(error.strerror or error, 120)
+    return type(error).__name__
+
+
+def _certificate_remedy(code: int, host: str) -> str:
+    if code in _WRONG_HOST:
+        return f"It is for another host than {host}: write the name that it is for in vault-addr."
+    if code in _OUTDATED:
+        return "Renew the server's certificate, and compare the clocks."
+    return "Give the certificate of the authority that signed it as vault-ca-certificate (PEM)."
+
+
+def _tls(error: OSError) -> Fault | None:
+    """Tell what OpenSSL has against the connection; an end without a word is none of that."""
+    if not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return None
-    return Fault("its answer was cut off", "Look at the proxy or load balancer in front of it.")
+    reason = error.reason or ""
+    remedy = next(remedy for word, remedy in _TLS_REMEDIES if word in reason)
+    what = f"TLS failed ({tame(reason.replace('_', ' ').lower(), 80) or type(error).__name__})"
+    return Fault(what, remedy, begun=False, tries=1)
