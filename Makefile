@@ -33,6 +33,7 @@ demo: setup ## Run a workflow that uses the action on local servers, and show wh
 	$(BIN)/python demo/run.py
 
 test: setup ## Run every test, with the coverage that CONTRIBUTING.md asks for
+	.ci/packages
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --fail-under=100 --include='$(EXACT)'
@@ -43,7 +44,7 @@ lint: setup ## Check style, types, workflows and shell
 	$(BIN)/mypy
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
 	$(BIN)/zizmor --offline --quiet --pedantic .github action.yml
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run .ci/packages
 
 bench: setup ## Measure whole runs, and other actions beside them where their checkouts are named
 	PYTHONPATH=tests $(BIN)/python -m bench.run $(CASES)
