@@ -1,0 +1,1 @@
+"""GitHub's own secrets kept equal to the stores: targets, a plan, the writes, the report."""
