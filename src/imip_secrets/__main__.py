@@ -94,7 +94,9 @@ def _unforeseen(error: Exception) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         if "imip_secrets" in code.co_filename:
-            where = f" at {os.path.basename(code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119 - no pathlib here
+            # Several modules have the same name in different folders.
+            place = code.co_filename.replace(os.sep, "/").rpartition("imip_secrets/")[2]
+            where = f" at {place}:{trace.tb_lineno}"
         trace = trace.tb_next
     return (
         f"imip-secrets has a defect ({type(error).__name__}{where}), and stopped. "

@@ -18,6 +18,7 @@ import pytest
 from dotenv import dotenv_values
 
 from imip_secrets import __version__, cli, references
+from imip_secrets.cli.options import OF_THE_ACTION
 from imip_secrets.errors import StoreError
 from imip_secrets.settings import INPUTS
 from runner_model import Log
@@ -458,7 +459,7 @@ def test_every_other_setting_is_an_option(store: Store, tmp_path: Path) -> None:
     texts = {"flag": "true", "number": "900", "address": "https://x.example", "text": "text"}
     arguments, expected = [], {}
     for item in INPUTS:
-        if item.name in cli._OF_THE_ACTION or item.variables == ("VAULT_TOKEN", "BAO_TOKEN"):
+        if item.name in OF_THE_ACTION or item.variables == ("VAULT_TOKEN", "BAO_TOKEN"):
             continue
         from_file = item.kind in {"lines", "secret"}
         text = item.choices[-1] if item.choices else texts.get(item.kind, "")
@@ -479,7 +480,7 @@ def test_a_token_is_not_taken_from_the_command_line_nor_shown(capfd: pytest.Capt
         assert "hvs.shown" not in out + err
 
 
-@pytest.mark.parametrize("name", sorted(cli._OF_THE_ACTION))
+@pytest.mark.parametrize("name", sorted(OF_THE_ACTION))
 def test_what_belongs_to_the_action_is_no_option(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", "memory://a", f"--{name}", "x"]) == 2
     assert "unrecognized arguments" in capfd.readouterr().err
@@ -607,8 +608,7 @@ def test_help_teaches_with_examples_that_are_right(
         inner = re.fullmatch(r'\s*(?:eval "\$\()?(imip-secrets .*?)(?:\)"| \| .*)?', example)
         assert inner
         program, *arguments = shlex.split(inner[1])
-        own, child = cli._cut_child(arguments)
-        options = cli._parser().parse_args(own)
+        _, options, child = cli.parse(arguments)
         lines, problems = references.parse("\n".join(options.references))
         assert (program, options.command) == ("imip-secrets", command)
         assert lines
@@ -648,7 +648,7 @@ def test_help_tells_of_each_variable_and_default(
 def test_the_program_itself_has_help_and_a_version(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capfd.readouterr().out
-    assert all(f"    {command} " in text for command in ("action", "run", "export", "doctor"))
+    assert all(f"    {command} " in text for command in ("action", *cli.COMMANDS))
     assert cli.main(["--version"]) == 0
     assert capfd.readouterr().out == f"{__version__}\n"
 

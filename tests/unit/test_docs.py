@@ -155,7 +155,7 @@ def test_the_commands_are_those_of_the_program() -> None:
     told = {
         re.findall(r"imip-secrets (\w+)", cells[0])[0] for cells in _rows(_read("docs/command-line.md"), "## Commands")
     }
-    usage = cli._parser().format_help()
+    usage = cli.parser().format_help()
     assert told == set(re.findall(r"^    (\w+) ", usage, re.MULTILINE))
 
 
@@ -283,8 +283,7 @@ def _command_lines(text: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize(("_block", "words"), _commands("imip-secrets"), ids=_ids)
 def test_a_command_line_is_one_that_the_program_takes(_block: Block, words: list[str]) -> None:
-    own, child = cli._cut_child(words)
-    options = cli._parser().parse_args(own)
+    _, options, child = cli.parse(words)
     assert bool(child) == (options.command == "run")
     assert options.file or not references.parse("\n".join(options.references))[1]
 

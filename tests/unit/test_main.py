@@ -102,7 +102,7 @@ def test_the_place_of_a_defect_is_the_last_of_ours(
 ) -> None:
     monkeypatch.setattr(action.inputs, "read", lambda _: re.compile("("))  # type: ignore[attr-defined]  # what it imports
     assert __main__.main(["action"]) == 1
-    assert "(error at action.py:" in capfd.readouterr().out.replace("PatternError", "error")
+    assert "(error at action/__init__.py:" in capfd.readouterr().out.replace("PatternError", "error")
 
 
 @needs_posix

@@ -57,12 +57,12 @@ def success(
     )
 
 
-def failure(problems: Sequence[Problem], hide: Callable[[str], str]) -> str:
-    """Return the Markdown of a run that exported nothing; ``hide`` is that of :func:`success`."""
+def failure(problems: Sequence[Problem], hide: Callable[[str], str], nothing: str = "Nothing was exported") -> str:
+    """Return the Markdown of a run that did ``nothing``; ``hide`` is that of :func:`success`."""
     rows = [map(_inert, map(hide, (each.where, each.what, each.remedy))) for each in problems]
     return "\n".join(
         [
-            f"### imip-secrets: nothing was exported, {counted(len(problems), 'problem')}",
+            f"### imip-secrets: {nothing[0].lower()}{nothing[1:]}, {counted(len(problems), 'problem')}",
             "",
             "| Where | What | What to do |",
             "| --- | --- | --- |",

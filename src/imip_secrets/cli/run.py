@@ -1,0 +1,56 @@
+"""``imip-secrets run``: one process gets the secrets in its environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from imip_secrets.child import run
+from imip_secrets.cli.options import REFERENCES, add_request, read_request
+from imip_secrets.cli.reading import resolve_all
+from imip_secrets.errors import Problem
+from imip_secrets.foreign import tame
+from imip_secrets.runner import files
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from imip_secrets.variables import Variable
+
+USAGE = "[options] REFERENCE ... -- COMMAND [ARGUMENT ...]"
+EPILOG = f"""{REFERENCES}
+examples:
+  imip-secrets run aws://imip/production -- ./deploy.sh
+  imip-secrets run 'DB = vault://secret/imip#db' -- sh -c 'psql "$DB"'
+"""
+
+add = add_request
+
+
+def main(options: argparse.Namespace, child: Sequence[str]) -> int:
+    """Run the command with the secrets in its environment; return its exit status."""
+    variables = resolve_all(read_request(options, _mistakes(child)))
+    with TemporaryDirectory(prefix="imip-secrets-") as folder:
+        return run(child, {**os.environ, **dict(_for_child(variables, Path(folder)))})
+
+
+def _mistakes(child: Sequence[str]) -> Iterator[Problem]:
+    """Find what is wrong with the command to run."""
+    if not child:
+        yield Problem("there is no command to run", remedy="Write it behind the references: -- COMMAND.")
+    elif not shutil.which(child[0]):
+        yield Problem(f"there is no command {tame(child[0], 80)!r}", remedy="Check its spelling, and PATH.")
+
+
+def _for_child(variables: Iterable[Variable], folder: Path) -> Iterator[tuple[str, str]]:
+    for variable in variables:
+        if variable.line.reference.as_file:
+            path = folder / variable.name
+            files.write_private(path, variable.value.reveal_bytes())
+            yield variable.name, str(path)
+        else:
+            yield variable.name, variable.value.reveal()
