@@ -370,8 +370,8 @@ def test_what_nobody_foresaw_shows_its_type_and_place_alone(job: Job, monkeypatc
     assert job.everything() == before
     (said,) = errors(job.log())
     assert re.fullmatch(
-        r"imip-secrets has a defect \(OddError at action/export\.py:\d+\), and stopped\. Please report this line: it holds "
-        r"no value\.",
+        r"imip-secrets has a defect \(OddError at action/export\.py:\d+\), and stopped\. Please report this line: "
+        r"it holds no value\.",
         said,
     )
     assert VALUE not in said
