@@ -6,6 +6,7 @@ held equal to this one by a test; the command line makes its options from it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ Kind = Literal["text", "flag", "choice", "number", "address", "secret", "lines"]
 
 MAX_NUMBER = 1_000_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_REFERENCE = re.compile(r"\s*[a-z-]+://")
 _TRUE, _FALSE = ("true",), ("false",)
 
 
@@ -92,6 +94,25 @@ INPUTS: tuple[Input, ...] = (
           ("public", "usgovernment", "china")),
     Input("azure-authority-host", "Azure", "Another address of Entra ID (a private cloud, a test server).",
           kind="address", variables=("AZURE_AUTHORITY_HOST",)),
+    Input("sync-to", "Sync", "Where to write the secrets in GitHub, one target per line.", kind="lines"),
+    Input("sync-dry-run", "Sync", "Show the plan and write nothing.", "false", "flag"),
+    Input("sync-prune", "Sync", "Delete what earlier runs wrote and the lines no longer give.", "false", "flag"),
+    Input("sync-max-deletions", "Sync", "Delete nothing, and fail, when there is more than this to delete.", "5",
+          "number"),
+    Input("sync-force", "Sync", "Write every secret again, changed or not.", "false", "flag"),
+    Input("sync-visibility", "Sync", "Who sees new secrets of an organisation; an update keeps what is there.",
+          "private", "choice", ("all", "private", "selected")),
+    Input("sync-manifest", "Sync", "The value of the secret that holds the manifest of earlier runs.", kind="secret",
+          variables=("IMIP_SYNC_MANIFEST",)),
+    Input("sync-manifest-secret", "Sync", "The name of that secret, in the repository that runs the sync."),
+    Input("sync-shard", "Sync", "The part of the targets that this job takes, such as 3/8."),
+    Input("github-token", "Sync", "A token that may write the secrets.", kind="secret",
+          variables=("GH_TOKEN", "GITHUB_TOKEN")),
+    Input("github-app-id", "Sync", "The App ID or client ID of a GitHub App, instead of a token."),
+    Input("github-app-private-key", "Sync", "The PEM key of the App, or a reference to it in a store.", kind="secret",
+          variables=("IMIP_GITHUB_APP_PRIVATE_KEY",)),
+    Input("github-api-url", "Sync", "The address of GitHub's API (default: that of the runner, or of github.com).",
+          kind="address", variables=("GITHUB_API_URL",)),
     Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.",
           kind="lines"),
     Input("timeout-seconds", "Network", "How long the whole run may take, in seconds.", "120", "number"),
@@ -142,10 +163,10 @@ class Settings:
         return Secret(text) if text else None
 
     def secrets(self) -> Iterable[Secret]:
-        """Give every secret setting that was given, for the masks."""
+        """Give every secret setting that was given, for the masks; a reference to one is none."""
         for item in INPUTS:
             secret = self.secret(item.name) if item.kind == "secret" else None
-            if secret is not None:
+            if secret is not None and not _REFERENCE.match(self._values[item.name]):
                 yield secret
 
     def problems(self) -> Iterable[Problem]:

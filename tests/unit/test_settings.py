@@ -246,3 +246,10 @@ def test_a_usual_variable_never_replaces_what_was_given() -> None:
     given = {"aws-region": "eu-central-1"}
     assert from_environment({"AWS_REGION": "eu-west-1"}, given) == given
     assert from_environment({"AWS_REGION": "eu-west-1"}, {"aws-region": " "}) == {"aws-region": "eu-west-1"}
+
+
+def test_a_reference_to_a_key_is_no_secret_to_be_masked() -> None:
+    assert list(Settings({"github-app-private-key": " vault://secret/github-app#private_key"}).secrets()) == []
+    assert [secret.reveal() for secret in Settings({"github-app-private-key": "-----BEGIN"}).secrets()] == [
+        "-----BEGIN"
+    ]

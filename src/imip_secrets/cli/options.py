@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 OF_THE_ACTION = frozenset(
     {"mode", "secrets", "export-env", "env-file", "overwrite-env", "mask-floor", "aws-role-session-name"}
 )
+# What says where secrets go in GitHub is for the one command that writes them there.
+_OF_SYNC = "Sync"
 REFERENCES = """\
 references:
   aws://imip/production                     every key of a JSON secret, or the one value
@@ -48,11 +50,11 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
+def add_settings(parser: argparse.ArgumentParser, *, sync: bool = False) -> None:
     """Add an option for every setting that is not the action's alone, under the headings of the README."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for item in INPUTS:
-        if item.name in OF_THE_ACTION:
+        if item.name in OF_THE_ACTION or (item.group == _OF_SYNC and not sync):
             continue
         if item.kind == "secret" and item.variables:
             parser.add_argument(f"--{item.name}", action=_Refused, const=item.variables[0], help=argparse.SUPPRESS)
