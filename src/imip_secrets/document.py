@@ -146,6 +146,13 @@ def compact(value: Json) -> str:
     return {None: "null", True: "true", False: "false"}[value]
 
 
+def in_order(value: Json) -> Json:
+    """Return the same value with the keys of every object in order, so that equal values make equal texts."""
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
 def text_of(value: Json) -> str:
     """Return what a variable holds for a value: a string as it is, all else as compact JSON."""
     return value if isinstance(value, str) else compact(value)

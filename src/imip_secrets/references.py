@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from imip_secrets import document
 from imip_secrets.errors import Problem
 from imip_secrets.foreign import tame
 from imip_secrets.stores import SCHEMES
@@ -195,9 +196,11 @@ def _reference(text: str) -> Reference:
         path = _cut_version(parts.scheme, path, options)
     if "decode" in options and "encode" in options:
         raise _Mistake(what="decode and encode undo each other", remedy="Leave one of them out.")
+    if "body" in options:
+        options["body"] = _body(options["body"])
     return Reference(
         scheme=parts.scheme.name,
-        target=Target(path, **{name: options.get(name) for name in ("version", "stage", "region", "namespace")}),
+        target=Target(path, **{name: options.get(name) for name in _OF_THE_TARGET}),
         listing=listing,
         key=parts.key,
         optional="optional" in options,
@@ -255,6 +258,7 @@ def _options(parts: _Parts) -> dict[str, str]:
     return options
 
 
+_OF_THE_TARGET = ("version", "stage", "region", "namespace", "body")
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "optional": ("true",),
     "decode": ("base64",),
@@ -291,9 +295,23 @@ def _check_listing(parts: _Parts, options: Mapping[str, str]) -> None:
     shown = f"{parts.scheme.name}://{tame(parts.path, 60)}"
     if parts.key is not None:
         raise _Mistake(what="a listing takes whole secrets, but the reference names a key", remedy=f"Write {shown}.")
-    for name in ("version", "default"):
+    for name in ("version", "default", "body"):
         if name in options:
             raise _Mistake(what=f"the option {name} means one secret, not a listing", remedy=f"Write {shown}.")
+
+
+def _body(text: str) -> str:
+    """Read the object that is to be sent, and write it in one way: lines that send the same share the answer."""
+    try:
+        body = document.parse(text)
+    except document.DocumentError as error:
+        raise _Mistake(what=f"the option body cannot be sent: {error}", remedy=_BODY_REMEDY) from None
+    if not isinstance(body, dict):
+        raise _Mistake(what="the option body is no JSON object", remedy=_BODY_REMEDY)
+    return document.compact(document.in_order(body))
+
+
+_BODY_REMEDY = 'Write it like body={"common_name":"app.example.com"}, with %26 for & and %23 for #.'
 
 
 def _decode(text: str, part: str) -> str:

@@ -151,6 +151,14 @@ def test_the_policies_of_the_page_allow_listings_and_the_other_namespace(servers
     assert (done.status, sorted(done.variables)) == (0, sorted([*(f"P_{key}" for key in KEYS), "TEAM_KEY"]))
 
 
+def test_the_engine_of_the_page_issues_one_certificate_for_all_lines(servers: Servers, tmp_path: Path) -> None:
+    lines = next(block for block in _blocks("docs/vault.md", "yaml") if "pki/issue" in block)
+    done = _act(servers, tmp_path, yaml.safe_load(lines)["secrets"])
+    assert (done.status, {"TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "KEY_FILE"} - set(done.variables)) == (0, set())
+    (file,) = tmp_path.glob("imip-secrets-*/KEY_FILE")
+    assert file.read_text() in (tmp_path / "github_env").read_text()
+
+
 def test_the_quick_start_gives_what_the_readme_says(servers: Servers, tmp_path: Path) -> None:
     workflow = yaml.safe_load(_blocks("README.md", "yaml")[0])
     (step,) = (step for step in workflow["jobs"]["deploy"]["steps"] if "secrets" in step.get("with", {}))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from imip_secrets.deadline import Deadline
 from imip_secrets.errors import MissingError, StoreError
@@ -335,3 +339,55 @@ def test_faults_between_the_job_and_vault_do_not_show(vault: Vault, issuer: Issu
         opened.close()
         assert told.notices == []
     assert not vault.lives(told.protected[0])
+
+
+def test_engines_that_want_parameters_get_them_with_the_least_policy(vault: Vault, issuer: Issuer) -> None:
+    vault.do("POST", "sys/mounts/pki", {"type": "pki"})
+    vault.do("POST", "pki/root/generate/internal", {"common_name": "imip"})
+    vault.do("POST", "pki/roles/imip", {"allowed_domains": ["imip.example"], "allow_subdomains": True, "ttl": "1h"})
+    vault.do("POST", "sys/mounts/transit", {"type": "transit"})
+    vault.do("POST", "transit/keys/imip", {})
+    sent = vault.do("POST", "transit/encrypt/imip", {"plaintext": base64.b64encode("Grüße".encode()).decode()})
+    vault.do("POST", "sys/mounts/ssh", {"type": "ssh"})
+    vault.do("POST", "ssh/config/ca", {"generate_signing_key": True})
+    vault.do("POST", "ssh/roles/imip", {"key_type": "ca", "allow_user_certificates": True, "allowed_users": "deploy"})
+    rules = {"pki/issue/imip": ["update"], "transit/decrypt/imip": ["update"], "ssh/issue/imip": ["update"]}
+    vault.policy("engines", rules)
+    vault.role("engines", audience=AUDIENCE, policies=["engines"], bound_subject=issuer.claims["sub"])
+    opened = caller(vault, issuer, **{"vault-role": "engines"}).store()
+    opened.login()
+
+    def ask(path: str, **body: str) -> dict[str, Any]:
+        found = opened.fetch(Target(path, body=json.dumps(body)))
+        answer: dict[str, Any] = json.loads(found.value.reveal())
+        return answer
+
+    issued = ask("pki/issue/imip", common_name="app.imip.example")
+    certificate = x509.load_pem_x509_certificate(issued["certificate"].encode())
+    key = serialization.load_pem_private_key(issued["private_key"].encode(), None)
+    assert certificate.public_key() == key.public_key()
+    assert certificate.subject.rfc4514_string() == "CN=app.imip.example"
+    assert base64.b64decode(ask("transit/decrypt/imip", ciphertext=sent["data"]["ciphertext"])["plaintext"]) == (
+        "Grüße".encode()
+    )
+    assert ask("ssh/issue/imip", valid_principals="deploy")["signed_key"].startswith("ssh-rsa-cert-v01@openssh.com ")
+    said = failure(opened, Target("pki/issue/imip", body='{"common_name":"other.example"}'))
+    assert "Vault refuses pki/issue/imip: common name other.example not allowed by this role" in said
+    said = failure(opened, Target("pki/sign/imip", body="{}"))
+    assert 'path "pki/sign/imip" { capabilities = ["update"] }.' in said
+    opened.close()
+    root = as_root(vault)
+    assert "If its engine wants parameters, add them as JSON: ?body={...}." in failure(root, Target("pki/issue/imip"))
+    root.close()
+
+
+def test_a_body_overwrites_no_secret_though_the_policy_allows_it(vault: Vault) -> None:
+    opened = as_root(vault)
+    vault.put("secret/kept", {"A": "1"})
+    vault.put("old/kept", {"A": "1"})
+    vault.do("POST", "cubbyhole/kept", {"A": "1"})
+    for path in ("secret/kept", "secret/data/kept", "old/kept", "cubbyhole/kept"):
+        assert "body would overwrite a secret" in failure(opened, Target(path, body='{"A":"2"}'))
+    for path in ("secret/kept", "old/kept", "cubbyhole/kept"):
+        assert opened.fetch(Target(path)).value.reveal() == '{"A":"1"}'
+    opened.close()

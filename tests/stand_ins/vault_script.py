@@ -131,8 +131,8 @@ class ScriptedVault(FaultServer):
         versions = {"secret": "2", "kv": "1"}
         if name in versions:
             return json_answer({"data": {"path": f"{name}/", "type": "kv", "options": {"version": versions[name]}}})
-        if name == "database":
-            return json_answer({"data": {"path": "database/", "type": "database", "options": None}})
+        if name in {"database", "pki"}:
+            return json_answer({"data": {"path": f"{name}/", "type": name, "options": None}})
         return json_answer({"errors": ["preflight capability check returned 403"]}, 403)
 
     def _read(self, name: str, *, versioned: bool) -> Answer:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
 import pytest
@@ -83,6 +84,21 @@ def test_every_option_is_read() -> None:
     )
 
 
+def test_what_is_sent_to_vault_is_one_text_however_it_is_written() -> None:
+    written = 'vault://pki/issue/imip?body={"ttl": "1h", "common_name":"a%26b%23c", "n": [1.50, {"z":1,"a":"ü"}]}'
+    target = one(written + "#certificate").reference.target
+    assert target.body == '{"common_name":"a&b#c","n":[1.50,{"a":"ü","z":1}],"ttl":"1h"}'
+    other = 'vault://pki/issue/imip?body={"n":[1.50,{"a":"ü","z":1}],"common_name":"a%26b%23c","ttl":"1h"}'
+    assert one(other + "#private_key").reference.target == target
+    assert one("vault://transit/random/32?body={}").reference.target.body == "{}"
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.text() | st.integers() | st.none(), st.lists, max_leaves=5)))
+def test_any_object_is_sent_as_it_is(content: dict[str, object]) -> None:
+    body = one(f"vault://pki/issue/imip?body={quote(json.dumps(content))}").reference.target.body
+    assert json.loads(body or "") == content
+
+
 @pytest.mark.parametrize(
     ("text", "path", "listing"),
     [
@@ -113,6 +129,12 @@ def test_leading_slashes_mean_nothing_to_vault_and_something_to_others() -> None
         ("X-* = aws://x", "'X-' is no name", "Write X_* = aws://x."),
         ("NÄME = aws://x", "is no name", "Write N_ME = aws://x."),
         ("= aws://x", "'' is no name", "Write NAME = aws://x."),
+        ("vault://p/x?body=a", "the option body cannot be sent: it is not JSON", 'Write it like body={"common_name":'),
+        ("vault://p/x?body=[]", "the option body is no JSON object", 'Write it like body={"common_name":'),
+        ('vault://p/x?body={"a":1,"a":2}', 'cannot be sent: the key "a" stands twice', "%26 for &"),
+        ("vault://p/x?body=", "the option body has no value", "Write body=..."),
+        ("vault://p/*?body={}", "the option body means one secret, not a listing", "Write vault://p/*."),
+        ("aws://p/x?body={}", "'body' is no option of aws://", "The options are"),
         ("X = aws://a/*", "one name cannot hold", "Write X_* = aws://a/*."),
         ("X_* = aws://a#b", "a prefix takes every key", "Write X_NAME = aws://a#b."),
         ("awss://x/y", "'awss' is no store", "Write it like aws://x/y."),

@@ -57,7 +57,7 @@ SCHEMES: Mapping[str, Scheme] = {
             "vault",
             "Vault",
             "imip_secrets.stores.vault",
-            frozenset({"version", "namespace"}),
+            frozenset({"version", "namespace", "body"}),
             "vault://secret/imip/production#DATABASE_URL",
             "vault",
             slash_forgiven=True,

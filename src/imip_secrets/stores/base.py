@@ -32,6 +32,8 @@ class Target:
         stage: AWS's staging label, or None.
         region: AWS's region when the reference names one, else None.
         namespace: Vault's namespace when the reference names one, else None.
+        body: The JSON object that is sent to a path of Vault that wants one, or
+            None for a plain read. The same object is always the same text.
 
     """
 
@@ -40,6 +42,7 @@ class Target:
     stage: str | None = None
     region: str | None = None
     namespace: str | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""HashiCorp Vault and OpenBao: KV version 1 and 2, and any engine that answers a read.
+"""HashiCorp Vault and OpenBao: KV version 1 and 2, and any engine that answers a read or a request with a body.
 
 Paths are ``mount/path``, as ``vault kv get`` shows them. What engine a path
 is in, and which version of KV, is found out (:mod:`.vault_mounts`).
@@ -132,7 +132,11 @@ class VaultStore:
         return self._namespace if target.namespace is None else target.namespace.strip("/")
 
     def _read(self, target: Target) -> Found:
-        found = self._reader.read(self._namespace_of(target), target.path, target.version)
+        namespace = self._namespace_of(target)
+        if target.body is None:
+            found = self._reader.read(namespace, target.path, target.version)
+        else:
+            found = self._reader.ask(namespace, target.path, target.body)
         if found.lease:
             self._leases.append((target.path, found.lease.seconds))
         return found
@@ -219,5 +223,7 @@ def _check_target(target: Target) -> Iterator[Problem]:
         yield Problem(
             f"{tame(target.version, 40)!r} is no version", remedy="Write a whole number above 0, as version=3."
         )
+    if target.version and target.body is not None:
+        yield Problem("version means a secret, and body an engine that makes one", remedy="Leave one of them out.")
     if target.namespace and not _NAMESPACE.fullmatch(target.namespace.strip("/")):
         yield Problem("the option namespace holds no namespace", remedy=_NAMESPACE_REMEDY)

@@ -91,6 +91,11 @@ class VaultClient:
         answer: Answer = self._api(namespace).adapter.get(f"/v1/{quote(path)}", once=True)
         return answer
 
+    def send_once(self, namespace: str, path: str, body: str) -> Answer:
+        """Send a JSON object to a path as it stands; never sent again once Vault may have begun."""
+        answer: Answer = self._api(namespace).adapter.send(f"/v1/{quote(path)}", body.encode(), once=True)
+        return answer
+
     def seal_status(self) -> Answer:
         """Ask whether Vault is initialised and unsealed; needs no token."""
         answer: Answer = self._api("").seal.read_seal_status()

@@ -22,7 +22,7 @@ _V2 = 2
 _SEALED_OR_DOWN = 503
 # HTTP API, "HTTP status codes", and the health endpoint's for 472 and 473.
 _STATUSES = {
-    405: ("it cannot be read", "It is a path that is written to, such as that of an engine that wants parameters."),
+    405: ("it cannot be read", "If its engine wants parameters, add them as JSON: ?body={...}. A plain read has none."),
     412: ("it has not caught up with its cluster", "Try again; if it stays so, look at its replication."),
     429: ("it is asked too often", "Raise its rate limit quota, or read fewer secrets at once."),
     472: ("it is a disaster recovery secondary, which serves no reads", "Give the primary's address as vault-addr."),
@@ -40,7 +40,7 @@ def refusal(client: VaultClient, session: Session, place: Place, verb: str, answ
         client: Asked for the seal status when Vault is down.
         session: Who was refused.
         place: What was to be read or listed.
-        verb: The capability that this takes: read or list.
+        verb: The capability that this takes: read, list or update.
         answer: The refusal.
 
     """
@@ -116,6 +116,17 @@ def gone(place: Place, facts: dict[str, Json]) -> MissingError | None:
     return None
 
 
+def would_write(place: Place) -> StoreError:
+    """Make the error for an object sent to where it would be kept, or may be: nothing here writes a secret."""
+    if place.version:
+        what = f"{_shown(place)} is in a KV engine, where body would overwrite a secret"
+        return StoreError(what, "Leave body out: nothing is to be sent for a read.")
+    return StoreError(
+        f"Vault does not tell which engine {_shown(place)} is in, and body could overwrite a secret of a KV engine",
+        f"Correct the path, or allow it in a policy: {_policy(place, 'update', sure=True)}",
+    )
+
+
 def folder(place: Place) -> MissingError:
     """Make the error for a folder where a secret is wanted."""
     return MissingError(
@@ -143,23 +154,25 @@ def bad_listing(place: Place, what: str) -> StoreError:
 def _denied(session: Session, place: Place, verb: str, answer: Answer) -> StoreError:
     said = answer.reason.removeprefix("1 error occurred: * ")
     extra = f" ({said})" if said not in {"", "permission denied"} else ""
-    doing = "listing" if verb == "list" else "reading"
     return StoreError(
-        f"Vault denies {doing} {_shown(place)}{extra}",
+        f"Vault denies {_DOING[verb]} {_shown(place)}{extra}",
         f"Allow it in a policy of {session.who}: {_policy(place, verb)}{session.doubt}{_of_the_api(place)}",
     )
 
 
-def _policy(place: Place, verb: str) -> str:
-    """Write the rule that allows it; both, where the engine is not known."""
+_DOING = {"read": "reading", "list": "listing", "update": "sending body to"}
+
+
+def _policy(place: Place, verb: str, *, sure: bool = False) -> str:
+    """Write the rule that allows it; both, where the engine is not known, nor sure to be none of KV."""
     kind = "metadata" if verb == "list" else "data"
     star = "*" if verb == "list" else ""
     versioned, plain = f"{place.root}/{kind}/{place.rest}{star}", f"{place.path}{star}"
     if place.version == _V2:
         return f"{_rule(versioned, verb)}."
-    return (
-        f"{_rule(plain, verb)}." if place.mount else f"{_rule(versioned, verb)}, in KV version 1 {_rule(plain, verb)}."
-    )
+    if place.mount or sure:
+        return f"{_rule(plain, verb)}."
+    return f"{_rule(versioned, verb)}, in KV version 1 {_rule(plain, verb)}."
 
 
 def _rule(path: str, verb: str) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # 403 also stands for a path in no engine; an old server, or a proxy that hides sys/, says the others.
 _NOT_TOLD = frozenset({400, 403, 404, 405})
 
+# Engines that give back what is written to them; a cubbyhole is KV version 1 by another name.
+_KEEP = frozenset({"kv", "generic", "cubbyhole"})
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -141,6 +144,6 @@ def _mount(answer: Answer) -> Mount | None:
     path = words(answer.data, "path").strip("/")
     if not path:
         return None
-    if words(answer.data, "type") not in {"kv", "generic"}:
+    if words(answer.data, "type") not in _KEEP:
         return Mount(path, 0)
     return Mount(path, 2 if words(part(answer.data, "options"), "version") == "2" else 1)

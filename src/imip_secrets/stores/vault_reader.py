@@ -52,6 +52,24 @@ class Reader:
             raise errors.no_versions(place)
         return self._read_plain(place)
 
+    def ask(self, namespace: str, path: str, body: str) -> Found:
+        """Send an object to a path of an engine that makes what it gives (PKI, SSH, transit), once.
+
+        Raises:
+            StoreError: Vault refused or failed, or the path keeps what is sent to it.
+
+        """
+        place = self._mounts.find(namespace, path, lambda _: False)
+        if place.mount is None or place.version:
+            raise errors.would_write(place)
+        answer = self._client.send_once(namespace, path, body)
+        if not answer.ok:
+            raise self._refusal(place, "update", answer)
+        data = answer.body.get("data")
+        if not isinstance(data, dict):
+            raise errors.no_data(place)
+        return Found(Secret(compact(data)), is_data=True, lease=_lease(answer))
+
     def names(
         self,
         namespace: str,

@@ -113,6 +113,10 @@ class Transport:
         """Send an object, or nothing."""
         return self._request("POST", url, body=None if json is None else dumps(json).encode())
 
+    def send(self, url: str, body: bytes, *, once: bool = False) -> Answer:
+        """Send JSON text as it stands; ``once`` as for :meth:`get`."""
+        return self._request("POST", url, body=body, once=once)
+
     def login(self, url: str, use_token: bool, json: object) -> Answer:  # noqa: ARG002, FBT001 - hvac's signature
         """Log in; the token in the answer is not used."""
         return self.post(url, json)
@@ -187,7 +191,7 @@ class Transport:
         deadline = self.patience.deadline
         tries = f" ({attempts} tries)" if attempts > 1 else ""
         late = f", and timeout-seconds ({deadline.seconds:g}) is over" if deadline.over() else ""
-        single = " It was not asked again, since such a read may make new credentials." if once and fault.begun else ""
+        single = " It was not asked again, since each time may make new credentials." if once and fault.begun else ""
         return StoreError(f"Vault at {self.address}: {fault.what}{tries}{late}", f"{fault.remedy}{single}")
 
 

@@ -111,6 +111,7 @@ def test_each_wrong_setting_is_one_problem(settings: dict[str, str], said: str) 
         (Target("secret/x", version="v3"), "no version"),
         (Target("secret/x", version="²"), "no version"),
         (Target("secret/x", namespace="a\nb"), "namespace"),
+        (Target("secret/x", version="1", body="{}"), "version means a secret, and body an engine"),
     ],
 )
 def test_each_wrong_target_is_one_problem_of_that_target(target: Target, said: str) -> None:
@@ -239,6 +240,60 @@ def test_dynamic_credentials_come_with_their_lease_from_one_read(server: Scripte
         True,
     )
     assert server.asked() == ["sys/internal/ui/mounts/database/creds/imip-app", "database/creds/imip-app"]
+
+
+def test_an_engine_that_wants_a_body_gets_it_once(server: ScriptedVault, store: VaultStore) -> None:
+    server.paths["pki/issue/imip"] = json_answer({"lease_id": "", "data": {"certificate": "C", "private_key": "K"}})
+    found = store.fetch(Target("pki/issue/imip", body='{"common_name":"ü"}'))
+    assert (found.value.reveal(), found.is_data, found.lease) == ('{"certificate":"C","private_key":"K"}', True, None)
+    (request,) = [request for request in server.requests if request.path == "/v1/pki/issue/imip"]
+    assert (request.method, request.body.decode()) == ("POST", '{"common_name":"ü"}')
+    assert request.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("path", ["secret/imip/production", "kv/old", "elsewhere/x"])
+def test_nothing_is_sent_to_where_it_could_overwrite_a_secret(
+    server: ScriptedVault, store: VaultStore, path: str
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        store.fetch(Target(path, body='{"A":"overwritten"}'))
+    assert [request.path for request in server.requests if request.method == "POST"] == ["/v1/auth/jwt/login"]
+    said = str(caught.value)
+    if path == "elsewhere/x":
+        assert "could overwrite a secret of a KV engine" in said
+        assert f'path "{path}" {{ capabilities = ["update"] }}.' in said
+    else:
+        assert f"{path} is in a KV engine, where body would overwrite a secret. Leave body out" in said
+
+
+def test_a_denied_request_with_a_body_names_the_rule_to_write(server: ScriptedVault, store: VaultStore) -> None:
+    server.paths["pki/issue/imip"] = json_answer({"errors": ["1 error occurred:\n\t* permission denied\n\n"]}, 403)
+    with pytest.raises(StoreError) as caught:
+        store.fetch(Target("pki/issue/imip", body="{}"))
+    assert str(caught.value).startswith("Vault denies sending body to pki/issue/imip. Allow it in a policy of the role")
+    assert str(caught.value).endswith('path "pki/issue/imip" { capabilities = ["update"] }.')
+
+
+@pytest.mark.parametrize("fault", ["close", "reset", answer(500), answer(503)])
+def test_a_body_is_never_sent_twice_once_vault_may_have_begun(
+    server: ScriptedVault, store: VaultStore, fault: Step
+) -> None:
+    server.script(fault, when=lambda request: request.path == "/v1/pki/issue/imip")
+    with pytest.raises(StoreError):
+        store.fetch(Target("pki/issue/imip", body="{}"))
+    assert [request.path for request in server.requests].count("/v1/pki/issue/imip") == 1
+
+
+def test_a_body_is_sent_again_where_vault_says_that_it_has_not_begun(server: ScriptedVault, store: VaultStore) -> None:
+    server.paths["pki/issue/imip"] = json_answer({"data": {"certificate": "C"}})
+    server.script(answer(429), answer(473), when=lambda request: request.path == "/v1/pki/issue/imip")
+    assert store.fetch(Target("pki/issue/imip", body="{}")).value.reveal() == '{"certificate":"C"}'
+
+
+def test_an_answer_to_a_body_without_data_is_an_error(server: ScriptedVault, store: VaultStore) -> None:
+    server.paths["pki/issue/imip"] = json_answer({"data": None})
+    with pytest.raises(StoreError, match="without data"):
+        store.fetch(Target("pki/issue/imip", body="{}"))
 
 
 def test_a_version_is_asked_for_and_named(server: ScriptedVault, store: VaultStore) -> None:

@@ -168,7 +168,7 @@ def test_dynamic_credentials_are_asked_for_once_when_vault_may_have_begun(
     said = failure(store, CREDS)
     assert sum("creds" in request.path and is_read(request) for request in server.requests) == 1
     if not isinstance(fault, Answer) or fault.status == 200:
-        assert "It was not asked again, since such a read may make new credentials." in said
+        assert "It was not asked again, since each time may make new credentials." in said
 
 
 @pytest.mark.parametrize(
