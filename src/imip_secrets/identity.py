@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +14,13 @@ from imip_secrets.foreign import tame
 if TYPE_CHECKING:
     from imip_secrets.secret import Secret
 
-# The claims that trust policies are written against (GitHub: "OpenID Connect reference").
-TELLING_CLAIMS = ("sub", "aud", "iss", "repository", "environment", "job_workflow_ref")
+# The claims that trust policies are written against (GitHub: "OpenID Connect reference"; GitLab: "ID token payload").
+TELLING_CLAIMS = ("sub", "aud", "iss", "repository", "project_path", "environment", "job_workflow_ref")
+# How far AWS and Azure let two clocks be apart.
+CLOCK_SECONDS = 300
+
+# Three parts of base64url (RFC 7515 section 3.1).
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +43,18 @@ class IdToken:
 
 # Gives a fresh token for an audience; raises ImipError with the remedy when the job may have none.
 IdTokenSource = Callable[[str], IdToken]
+
+
+def is_jwt(text: str) -> bool:
+    """Tell whether a text has the form of a signed token."""
+    return _JWT.fullmatch(text) is not None
+
+
+def claims_of(token: Secret) -> Mapping[str, object] | None:
+    """Decode the payload of a token, without a look at its signature, which is for the store; None if it has none."""
+    payload = token.reveal_bytes().split(b".")[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return claims if isinstance(claims, dict) else None

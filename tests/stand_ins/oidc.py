@@ -241,3 +241,34 @@ def _claims(issuer: str) -> dict[str, object]:
         "actor": "octocat",
         "actor_id": "583231",
     }
+
+
+def gitlab_claims(issuer: str) -> dict[str, object]:
+    """Give the claims of a GitLab job on a protected branch (GitLab: "ID token payload").
+
+    For :attr:`Issuer.claims`. GitLab has no endpoint: a job finds its tokens in variables.
+    """
+    project = "imip-group/imip-app"
+    return {
+        "iss": issuer,
+        "sub": f"project_path:{project}:ref_type:branch:ref:main",
+        "namespace_id": "72",
+        "namespace_path": "imip-group",
+        "project_id": "20",
+        "project_path": project,
+        "user_id": "1",
+        "user_login": "sample-user",
+        "user_email": "sample-user@example.com",
+        "pipeline_id": "574",
+        "pipeline_source": "push",
+        "job_id": "302",
+        "ref": "main",
+        "ref_type": "branch",
+        "ref_path": "refs/heads/main",
+        "ref_protected": "true",
+        "runner_environment": "gitlab-hosted",
+        "sha": SHA,
+        "project_visibility": "private",
+        "ci_config_ref_uri": f"gitlab.example.com/{project}//.gitlab-ci.yml@refs/heads/main",
+        "ci_config_sha": SHA,
+    }

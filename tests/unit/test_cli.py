@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 from dotenv import dotenv_values
 
@@ -554,9 +555,10 @@ def test_outside_a_job_the_error_says_what_to_use_instead(store: Store, capfd: p
     assert cli.main(["export", "memory://a"]) == 1
     err = capfd.readouterr().err
     assert err == (
-        "imip-secrets: error: Memory: this login needs the ID token of a GitHub job, and this is no such job. Use "
-        "credentials of your own: for Vault set VAULT_TOKEN and give --vault-auth-method token; for AWS leave "
-        "--aws-role-to-assume out, and for Azure --azure-client-id.\n"
+        "imip-secrets: error: Memory: this login needs the ID token of a job, and there is none. In GitLab and "
+        "elsewhere hand one over as IMIP_ID_TOKEN. At your own machine use credentials of your own: for Vault set "
+        "VAULT_TOKEN and give --vault-auth-method token; for AWS leave --aws-role-to-assume out, and for Azure "
+        "--azure-client-id.\n"
     )
     assert "permission" not in err
 
@@ -578,6 +580,30 @@ def test_where_there_is_an_endpoint_it_is_asked(
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x")
     assert cli.main(["export", "memory://a"]) == 1
     assert "which is not this job's GitHub" in capfd.readouterr().err
+
+
+def test_a_token_that_is_handed_over_counts_before_the_endpoint_of_a_job(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asks_for_an_id_token(store)
+    token = jwt.encode({"aud": "audience", "sub": "project_path:g/p"}, "k" * 32)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("IMIP_ID_TOKEN", token)
+    assert cli.main(["export", "memory://a"]) == 0
+    out, err = capfd.readouterr()
+    assert VALUE in out
+    assert f"::add-mask::{token}" in err.splitlines()
+
+
+@pytest.mark.usefixtures("store")
+def test_the_command_of_run_does_not_get_the_tokens_that_were_handed_over(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("IMIP_ID_TOKEN", "IMIP_ID_TOKEN_AWS", "IMIP_ID_TOKEN_FILE", "IMIP_ID_TOKEN_COMMAND", "IMIP_OTHER"):
+        monkeypatch.setenv(name, "x")
+    show = "import os; print(*(name for name in os.environ if name.startswith('IMIP')))"
+    assert cli.main(["run", "memory://a", "--", *python(show)]) == 0
+    assert capfd.readouterr().out == "IMIP_OTHER\n"
 
 
 # --- errors of stores, and help

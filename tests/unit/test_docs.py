@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from imip_secrets import cli, names, references, request, settings
+from imip_secrets import cli, handed_token, names, references, request, settings
 from imip_secrets.runner import files, masks
 from imip_secrets.stores import SCHEMES
 
@@ -291,6 +291,19 @@ def test_a_command_line_is_one_that_the_program_takes(_block: Block, words: list
 @pytest.mark.parametrize(("_block", "words"), _commands("make"), ids=_ids)
 def test_a_target_of_make_is_there(_block: Block, words: list[str]) -> None:
     assert f"\n{words[0]}: " in _read("Makefile")
+
+
+def test_the_job_for_gitlab_is_one_that_the_program_takes_with_a_token_for_each_store() -> None:
+    (block,) = _blocks("yml")
+    job = yaml.safe_load(block.text)["deploy"]
+    assert all(handed_token.is_ours(name) for name in job["id_tokens"])
+    (script,) = job["script"]
+    program, *words = shlex.split(script)
+    _, options, child = cli.parse(words)
+    assert (program, options.command, child) == ("imip-secrets", "run", ["./deploy.sh"])
+    assert not references.parse("\n".join(options.references))[1]
+    audiences = {settings.BY_NAME["aws-audience"].default, job["variables"]["VAULT_ADDR"]}
+    assert {token["aud"] for token in job["id_tokens"].values()} == audiences
 
 
 # --- AWS --------------------------------------------------------------------------------------------------------------

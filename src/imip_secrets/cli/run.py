@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from imip_secrets import handed_token
 from imip_secrets.child import run
 from imip_secrets.cli.options import REFERENCES, add_request, read_request
 from imip_secrets.cli.reading import resolve_all
@@ -35,7 +36,12 @@ def main(options: argparse.Namespace, child: Sequence[str]) -> int:
     """Run the command with the secrets in its environment; return its exit status."""
     variables = resolve_all(read_request(options, _mistakes(child)))
     with TemporaryDirectory(prefix="imip-secrets-") as folder:
-        return run(child, {**os.environ, **dict(_for_child(variables, Path(folder)))})
+        return run(child, {**_environment(), **dict(_for_child(variables, Path(folder)))})
+
+
+def _environment() -> dict[str, str]:
+    """Return our own environment without who we are: the command is to have the secrets, not our ID tokens."""
+    return {name: text for name, text in os.environ.items() if not handed_token.is_ours(name)}
 
 
 def _mistakes(child: Sequence[str]) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from imip_secrets import handed_token
 from imip_secrets.deadline import Deadline
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
@@ -67,6 +68,9 @@ def _hide_nothing(_: Secret) -> None:
 
 
 def _id_tokens(deadline: Deadline, protect: Callable[[Secret], None]) -> IdTokenSource:
+    handed = handed_token.source(os.environ, deadline, protect)
+    if handed:
+        return handed
     if os.environ.get("GITHUB_ACTIONS") == "true" or os.environ.get(id_token.URL_VARIABLE):
         return id_token.source(os.environ, deadline, protect, note)
     return _no_id_token
@@ -75,8 +79,9 @@ def _id_tokens(deadline: Deadline, protect: Callable[[Secret], None]) -> IdToken
 def _no_id_token(_: str) -> IdToken:
     raise ImipError(
         Problem(
-            "this login needs the ID token of a GitHub job, and this is no such job",
-            remedy="Use credentials of your own: for Vault set VAULT_TOKEN and give --vault-auth-method token; for AWS "
+            "this login needs the ID token of a job, and there is none",
+            remedy=f"In GitLab and elsewhere hand one over as {handed_token.VARIABLE}. At your own machine use "
+            "credentials of your own: for Vault set VAULT_TOKEN and give --vault-auth-method token; for AWS "
             "leave --aws-role-to-assume out, and for Azure --azure-client-id.",
         )
     )

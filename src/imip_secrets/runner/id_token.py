@@ -8,7 +8,6 @@ asked with them, and what is tried again, is in
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
-from imip_secrets.identity import IdToken
+from imip_secrets.identity import CLOCK_SECONDS, IdToken, claims_of
 from imip_secrets.secret import Secret
 from imip_secrets.settings import LOOPBACK
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 URL_VARIABLE = "ACTIONS_ID_TOKEN_REQUEST_URL"
 TOKEN_VARIABLE = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # noqa: S105  # the name of a variable
 PERMISSION = "`permissions: {id-token: write, contents: read}`"
-# How far AWS and Azure let two clocks be apart.
-CLOCK_SECONDS = 300
 EVENT_LIMIT = 32 * 1024 * 1024
 
 _PULL_REQUESTS = ("pull_request", "pull_request_review", "pull_request_review_comment")
@@ -127,13 +124,8 @@ def _host(url: str) -> str:
 
 
 def _claims(token: Secret) -> Mapping[str, object]:
-    """Decode the payload of a token, without a look at its signature: that is for the store to check."""
-    payload = token.reveal_bytes().split(b".")[1]
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
-    except (ValueError, RecursionError):
-        claims = None
-    if not isinstance(claims, dict):
+    claims = claims_of(token)
+    if claims is None:
         raise ImipError(_problem("the endpoint gave a token whose claims cannot be read", _CHANGED))
     return claims
 

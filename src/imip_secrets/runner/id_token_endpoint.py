@@ -7,7 +7,6 @@ A GET with the audience in the query and the request token as bearer answers
 from __future__ import annotations
 
 import json
-import re
 import socket
 import ssl
 import time
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
+from imip_secrets.identity import is_jwt
 from imip_secrets.runner.id_token import PERMISSION, URL_VARIABLE
 from imip_secrets.secret import Secret
 from imip_secrets.settings import LOOPBACK
@@ -39,8 +39,6 @@ SILENCE_SECONDS = 2.0
 # GitHub's tokens have some 2 KiB.
 ANSWER_LIMIT = 64 * 1024
 
-# Three parts of base64url (RFC 7515 section 3.1).
-_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _OK = 200
 _FORBIDDEN = (401, 403)
 _BUSY = (408, 429)
@@ -211,7 +209,7 @@ def _token(body: bytes) -> Secret:
     except (ValueError, RecursionError):
         answer = None
     value = answer.get("value") if isinstance(answer, dict) else None
-    if not isinstance(value, str) or not _JWT.fullmatch(value):
+    if not isinstance(value, str) or not is_jwt(value):
         what = "the endpoint gave an answer without a token"
         raise _FailedTry(what, _NOT_GITHUB, again="once")
     return Secret(value)

@@ -48,7 +48,8 @@ NAMES = frozenset(
     }
 )
 # AWS_CSM_* has botocore send the session token to a host over UDP. All that Vault's clients read is an input here.
-PREFIXES = ("AWS_ENDPOINT_URL", "AWS_CSM_", "VAULT_", "BAO_")
+# IMIP_ID_TOKEN* is who one is at a command line; a job is who GitHub says it is.
+PREFIXES = ("AWS_ENDPOINT_URL", "AWS_CSM_", "VAULT_", "BAO_", "IMIP_ID_TOKEN")
 
 # An earlier step can write ~/.aws as easily as a variable. The credentials file is a configuration file under another
 # name: botocore reads every setting of a profile from it, commands included.
