@@ -400,9 +400,10 @@ def _spoken(seconds: float) -> str:
 
 def _no_time(seconds: float, limit: float) -> StoreError:
     what = (
-        f"GitHub's rate limit lets nothing through for {_spoken(seconds)}, and timeout-seconds ({limit:g}) is over then"
+        f"GitHub's rate limit lets nothing through for {_spoken(seconds)}, "
+        f"which is longer than what is left of timeout-seconds ({limit:g})"
     )
-    return StoreError(what, "Raise timeout-seconds, or run again later: what is written by then is not written again.")
+    return StoreError(what, "Raise timeout-seconds, or run again later: what was written is not written again.")
 
 
 def _refuses() -> StoreError:
