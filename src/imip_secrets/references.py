@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from imip_secrets import document
 from imip_secrets.errors import Problem
 from imip_secrets.foreign import tame
+from imip_secrets.lines import EscapeError, unescape
+from imip_secrets.lines import written as written_lines
 from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Target
 
@@ -29,10 +31,8 @@ if TYPE_CHECKING:
 
 COMMON_OPTIONS = frozenset({"optional", "default", "decode", "encode", "as", "mask"})
 
-_COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _SHOWN = 120
 
 
@@ -115,17 +115,10 @@ def parse(text: str) -> tuple[list[Line], list[Problem]]:
 
     A text with nothing but comments is a problem too. Nothing is looked up.
     """
-    lines: list[Line] = []
-    problems: list[Problem] = []
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        written = _COMMENT.sub("", raw, count=1).strip()
-        if not written:
-            continue
-        try:
-            lines.append(_line(number, written))
-        except _Mistake as mistake:
-            problems.append(Problem(mistake.what, f"line {number}, {tame(written, _SHOWN)}", mistake.remedy))
-    if not lines and not problems:
+    read = [_read(number, line) for number, line in written_lines(text)]
+    lines = [each for each in read if isinstance(each, Line)]
+    problems = [each for each in read if isinstance(each, Problem)]
+    if not read:
         problems.append(
             Problem(
                 "it names no secret",
@@ -134,6 +127,13 @@ def parse(text: str) -> tuple[list[Line], list[Problem]]:
             )
         )
     return lines, problems
+
+
+def _read(number: int, written: str) -> Line | Problem:
+    try:
+        return _line(number, written)
+    except _Mistake as mistake:
+        return Problem(mistake.what, f"line {number}, {tame(written, _SHOWN)}", mistake.remedy)
 
 
 def _line(number: int, written: str) -> Line:
@@ -316,25 +316,13 @@ _BODY_REMEDY = 'Write it like body={"common_name":"app.example.com"}, with %26 f
 
 def _decode(text: str, part: str) -> str:
     """Percent-decode; anything that is no escape, no UTF-8 or no visible character is a mistake."""
-    broken = next((match for match in _ESCAPE.finditer(text) if match[1] is None), None)
-    if broken:
-        raise _Mistake(what=f"the % in the {part} is no escape", remedy="Write %25 for a percent sign.")
     try:
-        decoded = _unescape(text)
-    except UnicodeError:
-        raise _Mistake(
-            what=f"the escapes in the {part} are not UTF-8", remedy="Write the character itself, or its UTF-8."
-        ) from None
+        decoded = unescape(text)
+    except EscapeError as error:
+        raise _Mistake(what=error.what.format(f"the {part}"), remedy=error.remedy) from None
     if part == "path" and not all(char.isprintable() for char in decoded):
         raise _Mistake(what="there is a control character in the path", remedy="Take it out.")
     return decoded
-
-
-def _unescape(text: str) -> str:
-    """Percent-decode text whose escapes are whole, without the cost of importing ``urllib.parse``."""
-    pieces = _ESCAPE.split(text)
-    data = b"".join(bytes.fromhex(piece) if odd % 2 else piece.encode() for odd, piece in enumerate(pieces))
-    return data.decode("utf-8")
 
 
 def _guess(text: str) -> str:
