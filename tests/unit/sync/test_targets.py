@@ -206,7 +206,7 @@ def test_any_text_is_targets_or_problems_and_never_a_defect(text: str) -> None:
     assert destinations or problems
     for problem in problems:
         assert "\n" not in str(problem)
-        assert "::" not in str(problem)
+        assert not any("::" in part for part in (problem.where, problem.what, problem.remedy))
         assert len(str(problem)) < 600
 
 
