@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.stores import SCHEMES
+from imip_secrets.stores.base import Foresighted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -210,6 +211,8 @@ class _Visit:
             self._result.problems += [problem.at(problem.where or self.title) for problem in outcome.problems]
             return
         store, self._result.logins[self.title] = outcome
+        if isinstance(store, Foresighted):
+            store.expect([*dict.fromkeys(each.target for each in self._references if not each.listing)])
         for target, listing in dict.fromkeys((each.target, each.listing) for each in self._references):
             if listing:
                 self._list(store, target, listing)

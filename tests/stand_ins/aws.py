@@ -1,4 +1,4 @@
-"""AWS Secrets Manager and STS on loopback: moto's server, in a process of its own.
+"""AWS Secrets Manager, Parameter Store and STS on loopback: moto's server, in a process of its own.
 
 moto knows secrets, versions, labels, deletion and pages. It checks neither
 signatures nor permissions nor ID tokens, and answers every role with
@@ -92,6 +92,16 @@ class Aws:
         """Create a secret without a value."""
         self.client(region=region).create_secret(Name=name)
 
+    def put_parameter(
+        self, name: str, value: str, *, kind: str = "SecureString", region: str = REGION, labels: Iterable[str] = ()
+    ) -> int:
+        """Create a parameter, or give it another version; return the version's number."""
+        client = self.client("ssm", region)
+        version = int(client.put_parameter(Name=name, Value=value, Type=kind, Overwrite=True)["Version"])
+        if labels:
+            client.label_parameter_version(Name=name, ParameterVersion=version, Labels=[*labels])
+        return version
+
     def delete(self, name: str, *, region: str = REGION) -> None:
         """Schedule a secret for deletion."""
         self.client(region=region).delete_secret(SecretId=name)
@@ -147,7 +157,7 @@ class Aws:
 
 
 def _call(environ: Mapping[str, Any], body: bytes) -> dict[str, object]:
-    """Read what a request asks for: JSON for Secrets Manager, a form for STS."""
+    """Read what a request asks for: JSON for all but STS, which takes a form."""
     scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")
     signed = len(scope) == _SCOPE_PARTS
     target = environ.get("HTTP_X_AMZ_TARGET", "")

@@ -11,7 +11,7 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.identity import IdToken
 from imip_secrets.secret import Secret
 from imip_secrets.settings import Settings
-from imip_secrets.stores import aws
+from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Context
 from stand_ins.faults import Answer, FaultServer, json_answer
 
@@ -83,6 +83,7 @@ class Run:
         url: Another address than the server's.
         ambient: See Context.
         tls: A server context.
+        scheme: Whose store it is.
         settings: More settings, underscores for hyphens; ``aws_role_to_assume=""`` logs in without a role.
 
     """
@@ -95,6 +96,7 @@ class Run:
         url: str | None = None,
         ambient: bool = False,
         tls: Any = None,  # noqa: ANN401  # ssl is imported by few
+        scheme: str = "aws",
         **settings: str,
     ) -> None:
         """Make the store; nothing is asked yet."""
@@ -118,13 +120,13 @@ class Run:
             deadline=Deadline(seconds),
             ambient=ambient,
         )
-        self.store = aws.open_store(self.context)
+        self.store: Any = SCHEMES[scheme].load().open_store(self.context)
 
     def _id_token(self, audience: str) -> IdToken:
         self.audiences.append(audience)
         return IdToken(Secret(f"header.claims-{len(self.audiences)}.signature"), self.claims)
 
-    def logged_in(self) -> aws.AwsStore:
+    def logged_in(self) -> Any:  # noqa: ANN401  # the scheme's store
         """Log in and return the store."""
         self.store.login()
         return self.store

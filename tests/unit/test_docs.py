@@ -137,7 +137,7 @@ def test_the_page_of_references_has_every_refused_name() -> None:
 def test_every_option_is_told_with_the_stores_that_take_it(page: str, heading: str) -> None:
     told: dict[str, set[str]] = {}
     for cells in _rows(_read(page), heading):
-        stores = set(SCHEMES) if cells[1] == "all" else {cells[1].strip("`")}
+        stores = set(SCHEMES) if cells[1] == "all" else set(re.findall(r"`([a-z-]+)`", cells[1]))
         for option in re.findall(r"`([a-z]+)", cells[0]):
             told.setdefault(option, set()).update(stores)
     assert told == {

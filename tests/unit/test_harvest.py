@@ -17,7 +17,7 @@ from imip_secrets.stores.base import Target
 from stand_ins.memory import Memory, context, denied, missing, registered, slow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from imip_secrets.harvest import Harvest
@@ -87,6 +87,17 @@ def test_a_secret_is_read_once_however_many_lines_use_it(stores: ExitStack) -> N
     assert sorted(store.fetched()) == ["a", "b"]
     assert store.calls.count("login") == 1
     assert store.calls.count("close") == 1
+
+
+def test_a_store_that_wants_to_know_hears_once_what_will_be_fetched(stores: ExitStack) -> None:
+    class Expecting(Memory):
+        def expect(self, targets: Sequence[Target]) -> None:
+            self._note(f"expect {' '.join(target.path for target in targets)}")
+
+    store = stores.enter_context(registered(Expecting({"a": "1", "b": "2", "x/c": "3"})))
+    reap("memory://a", "memory://b", "A = memory://a", "memory://x/*")
+    assert store.calls[:2] == ["login", "expect a b"]
+    assert sorted(store.fetched()) == ["a", "b", "x/c"]
 
 
 def test_another_version_is_another_target(stores: ExitStack) -> None:

@@ -54,6 +54,14 @@ SCHEMES: Mapping[str, Scheme] = {
             "aws",
         ),
         Scheme(
+            "aws-ssm",
+            "AWS SSM Parameter Store",
+            "imip_secrets.stores.aws_ssm",
+            frozenset({"version", "region"}),
+            "aws-ssm:///imip/prod/db-password",
+            "aws",
+        ),
+        Scheme(
             "vault",
             "Vault",
             "imip_secrets.stores.vault",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
+from imip_secrets.stores.aws_access import AwsAccess, logged_in
 from imip_secrets.stores.aws_check import check
 from imip_secrets.stores.aws_names import ARN_START, region_of
 from imip_secrets.stores.base import Found
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
     from imip_secrets.stores.aws_errors import Place
-    from imip_secrets.stores.aws_login import Identity
     from imip_secrets.stores.aws_session import AwsSession
     from imip_secrets.stores.base import Context, Target
 
@@ -42,8 +42,7 @@ class AwsStore:
     def __init__(self, context: Context) -> None:
         """Remember the context."""
         self._context = context
-        self._session: AwsSession | None = None
-        self._identity: Identity | None = None
+        self._access: AwsAccess | None = None
 
     def login(self) -> str:
         """Assume the role with an ID token, or take the ambient credentials.
@@ -52,25 +51,8 @@ class AwsStore:
             ImipError: there is no ID token, AWS refuses it, or there are no credentials.
 
         """
-        self._identity = self._log_in()
-        return self._identity.line
-
-    def _log_in(self) -> Identity:
-        settings = self._context.settings
-        if not settings.given("aws-role-to-assume"):
-            self._session = _open_session(self._context)
-            from imip_secrets.stores.aws_login import take_ambient  # noqa: PLC0415  # imports botocore
-
-            return take_ambient(self._session, self._context)
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # imports logging
-
-        with ThreadPoolExecutor(1) as threads:
-            opening = threads.submit(_open_session, self._context)
-            token = self._context.id_token(settings["aws-audience"])
-            self._session = opening.result()
-        from imip_secrets.stores.aws_login import WebIdentity  # noqa: PLC0415  # imports botocore
-
-        return WebIdentity(self._session, self._context, token).assume()
+        self._access = AwsAccess.take(self._context)
+        return self._access.log_in().line
 
     def fetch(self, target: Target) -> Found:
         """Read one secret: ``secretsmanager:GetSecretValue`` is all that it needs.
@@ -112,29 +94,15 @@ class AwsStore:
 
     def close(self) -> None:
         """Close every connection and forget the credentials, which end by themselves."""
-        if self._session:
-            self._session.close()
+        if self._access:
+            self._access.give_back()
 
     def _at(self, target: Target) -> tuple[AwsSession, Place]:
         """Return what to ask with, and the words for what is asked."""
         from imip_secrets.stores.aws_errors import Place  # noqa: PLC0415  # needed by then
 
-        if self._session is None or self._identity is None:
-            msg = "the store is not logged in"
-            raise RuntimeError(msg)
-        region = region_of(target, self._context.settings)
-        return self._session, Place(target, region, self._identity.role, self._identity.account)
-
-
-def _open_session(context: Context) -> AwsSession:
-    """Import botocore and set it up for the run."""
-    from imip_secrets.stores.aws_login import login_region  # noqa: PLC0415  # imports botocore
-    from imip_secrets.stores.aws_session import AwsSession  # noqa: PLC0415  # imports botocore
-
-    session = AwsSession(context)
-    if context.settings.given("aws-role-to-assume"):
-        session.client("sts", login_region(context.settings))
-    return session
+        session, identity = logged_in(self._access)
+        return session, Place(target, region_of(target, self._context.settings), identity.role, identity.account)
 
 
 def _read(client: BaseClient, place: Place, version: Mapping[str, str]) -> Found:
@@ -145,7 +113,7 @@ def _read(client: BaseClient, place: Place, version: Mapping[str, str]) -> Found
     answer: Mapping[str, Any] = client.get_secret_value(SecretId=place.target.path, **version)
     values = [answer[name] for name in ("SecretString", "SecretBinary") if answer.get(name) is not None]
     if len(values) != 1:
-        raise place.without_value()
+        raise place.unanswered()
     return Found(Secret(values[0]), version=tame(answer.get("VersionId", ""), 80), changed=answer.get("CreatedDate"))
 
 

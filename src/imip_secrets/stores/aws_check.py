@@ -46,11 +46,37 @@ _NOT_ROLES = {
 
 def check(settings: Settings, targets: Iterable[Target]) -> Iterator[tuple[Target | None, Problem]]:
     """Find what is wrong before any network; see :class:`~imip_secrets.stores.base.StoreModule`."""
-    for what, name, remedy in _settings(settings):
-        yield None, Problem(what, f"input {name}", remedy)
+    yield from check_settings(settings)
     for target in targets:
         for what, remedy in _target(target, settings):
             yield target, Problem(what, remedy=remedy)
+
+
+def check_settings(settings: Settings) -> Iterator[tuple[None, Problem]]:
+    """Find what is wrong with the settings that all stores of AWS share."""
+    for what, name, remedy in _settings(settings):
+        yield None, Problem(what, f"input {name}", remedy)
+
+
+def check_region(target: Target, default: str) -> Iterator[tuple[str, str]]:
+    """Judge the region of what is given by its name; the setting itself is judged once, not for each."""
+    if target.region:
+        if not is_region(target.region):
+            yield _no_region(target.region), _right_region(target.region)
+    elif not default:
+        yield "the region is missing", "Give the input aws-region, or write ?region=us-east-1 after the name."
+
+
+def check_arn_region(target: Target, arn: Arn) -> Iterator[tuple[str, str]]:
+    """Judge the region of an ARN."""
+    if not is_region(arn.region):
+        yield f"in the ARN, {_no_region(arn.region)}", _right_region(arn.region)
+    elif partition_of(arn.region) != arn.partition and arn.partition in PARTITIONS:
+        what = f"in the ARN, the region {arn.region} is not one of the partition {arn.partition}"
+        yield what, f"Write arn:{partition_of(arn.region)}:..., or another region."
+    elif target.region and target.region != arn.region:
+        what = f"region={tame(target.region, _SHOWN)} contradicts the ARN, which is of {arn.region}"
+        yield what, "Leave the option out: the ARN says it."
 
 
 def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -95,7 +121,7 @@ def _target(target: Target, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from _arn(target)
     else:
         yield from _name(target.path)
-        yield from _region(target, settings["aws-region"])
+        yield from check_region(target, settings["aws-region"])
     if target.version and target.stage:
         yield "version and stage are two ways to name one version", "Leave one of them out."
     if target.version and not _VERSION.fullmatch(target.version):
@@ -114,15 +140,6 @@ def _name(name: str) -> Iterator[tuple[str, str]]:
         yield what, "Names have up to 512 letters, digits and characters of /_+=.@-! and no others."
 
 
-def _region(target: Target, default: str) -> Iterator[tuple[str, str]]:
-    """Judge the region of a secret that is given by its name; the setting itself is judged once, not for each."""
-    if target.region:
-        if not is_region(target.region):
-            yield _no_region(target.region), _right_region(target.region)
-    elif not default:
-        yield "the region is missing", "Give the input aws-region, or write ?region=us-east-1 after the name."
-
-
 def _arn(target: Target) -> Iterator[tuple[str, str]]:
     arn = parse_arn(target.path)
     shown = tame(target.path, _SHOWN)
@@ -130,16 +147,9 @@ def _arn(target: Target) -> Iterator[tuple[str, str]]:
         yield f"{shown!r} is no ARN that can be read", f"Write it like {_EXAMPLE_ARN}."
     elif arn.service != "secretsmanager" or not arn.resource.startswith("secret:"):
         yield f"{shown!r} is an ARN of {_kind(arn)}, not of a secret", f"Write it like {_EXAMPLE_ARN}."
-    elif not is_region(arn.region):
-        yield f"in the ARN, {_no_region(arn.region)}", _right_region(arn.region)
-    elif partition_of(arn.region) != arn.partition and arn.partition in PARTITIONS:
-        what = f"in the ARN, the region {arn.region} is not one of the partition {arn.partition}"
-        yield what, f"Write arn:{partition_of(arn.region)}:..., or another region."
-    elif target.region and target.region != arn.region:
-        what = f"region={tame(target.region, _SHOWN)} contradicts the ARN, which is of {arn.region}"
-        yield what, "Leave the option out: the ARN says it."
     else:
-        yield from _arn_name(arn.resource.removeprefix("secret:"))
+        of_region = list(check_arn_region(target, arn))
+        yield from of_region or _arn_name(arn.resource.removeprefix("secret:"))
 
 
 def _arn_name(name: str) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from imip_secrets.foreign import tame
 from imip_secrets.stores.aws_failure import PERSISTENT, Failure
-from imip_secrets.stores.aws_names import find_principal, parse_arn, partition_of, resource_of
+from imip_secrets.stores.aws_names import find_key, find_principal, parse_arn, partition_of, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,7 @@ class Refusal:
         message: AWS's text, harmless and without request ids.
         status: The HTTP status.
         caller: The ARN of whom AWS says it refused, or "" where it does not say.
+        key: The ARN of the KMS key that AWS speaks of, or "".
         behind: By how many seconds this machine's clock is behind AWS's; 0 where AWS does not tell.
 
     """
@@ -64,6 +65,7 @@ class Refusal:
     message: str
     status: int
     caller: str
+    key: str
     behind: float
 
     @classmethod
@@ -75,6 +77,7 @@ class Refusal:
             code=tame(error.get("Code", ""), 80),
             message=tame(message, 200).rstrip("."),
             caller=find_principal(message),
+            key=find_key(message),
             status=int(meta.get("HTTPStatusCode", 0)),
             behind=_behind(meta.get("HTTPHeaders", {}).get("date", "")),
         )
@@ -115,8 +118,8 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A secret as errors speak of it, and who asks for it.
+class Asked:
+    """What is asked for as errors speak of it, and who asks: what the stores of AWS share.
 
     Args:
         target: What is read.
@@ -133,20 +136,59 @@ class Place:
 
     @property
     def shown(self) -> str:
-        """The secret, its region and the account it is looked for in."""
+        """What is read, its region and the account it is looked for in."""
         where = f"{self.region} (account {self.account})" if self.account else self.region
         return f"{self.target.path} in {where}"
+
+    def who(self, refusal: Refusal) -> str:
+        """Return whom a policy must name."""
+        return self.identity or refusal.caller or "the credentials in use"
+
+    def account_of(self, refusal: Refusal) -> str:
+        """Return the account, as far as it is known."""
+        caller = parse_arn(refusal.caller)
+        return self.account or (caller.account if caller else "ACCOUNT_ID")
+
+    def allow(self, refusal: Refusal, action: str, resource: str) -> str:
+        """Say which permission is missing; an explicit denial is stronger than any that is added."""
+        if "explicit deny" in refusal.message:
+            return f"A policy denies {action} on {resource} to {self.who(refusal)} outright: change that policy."
+        return f"Allow {action} on {resource} to {self.who(refusal)}."
+
+    def sealed(self, refusal: Refusal, kind: str) -> Failure:
+        """Say that the key of what is read (a ``kind``) may not be used."""
+        keys = refusal.key or (
+            f"arn:{partition_of(self.region)}:kms:{self.region}:{self.account_of(refusal)}:key/KEY_ID"
+        )
+        remedy = (
+            f"Allow kms:Decrypt to {self.who(refusal)} on the key that encrypts the {kind} ({keys}), in the key's own "
+            "policy too, and check that the key is enabled."
+        )
+        return Failure(f"the {kind} {self.shown} may be read, but not its KMS key used to decrypt it", remedy)
+
+    def bad_credentials(self, refusal: Refusal) -> Failure | None:
+        """Explain what is wrong with the credentials themselves."""
+        if refusal.code in EXPIRED:
+            remedy = "Let the session live longer (aws-role-duration-seconds), or log in anew before this step."
+            return Failure("the AWS session is over", remedy)
+        if refusal.code in _UNKNOWN_KEYS:
+            remedy = f"Check that the account has {self.region} enabled, and where the credentials come from."
+            return Failure(f"AWS does not know the credentials in {self.region} ({refusal.code})", remedy)
+        return None
+
+    def without_value(self, kind: str) -> Failure:
+        """Say that an answer does not hold what was asked for (a ``kind``)."""
+        what = f"AWS answered without a value for the {kind} {self.shown}"
+        return Failure(what, "Check what answers there: a proxy, or the input aws-endpoint-url.", tries=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Asked):
+    """A secret of Secrets Manager."""
 
     def command(self, verb: str) -> str:
         """Give a command of the AWS command line for the secret."""
         return f"`aws secretsmanager {verb} --secret-id {self.target.path} --region {self.region}`"
-
-    def _who(self, refusal: Refusal) -> str:
-        return self.identity or refusal.caller or "the credentials in use"
-
-    def _account(self, refusal: Refusal) -> str:
-        caller = parse_arn(refusal.caller)
-        return self.account or (caller.account if caller else "ACCOUNT_ID")
 
     def not_read(self, refusal: Refusal) -> Failure:
         """Explain why GetSecretValue was refused."""
@@ -156,31 +198,24 @@ class Place:
             what = f"the secret {self.shown} is deleted, or scheduled for it"
             return Failure(what, f"Restore it ({self.command('restore-secret')}), or drop it here.", missing=True)
         if refusal.code == "DecryptionFailure" or (refusal.is_denied() and "KMS" in refusal.message):
-            return self._sealed(refusal)
+            return self.sealed(refusal, "secret")
         if refusal.is_denied():
-            resource = resource_of(self.target, self.region, self._account(refusal))
+            resource = resource_of(self.target, self.region, self.account_of(refusal))
             what = f"access to the secret {self.shown} is denied"
-            return Failure(what, f"{self._allow(refusal, 'secretsmanager:GetSecretValue', resource)}")
-        return self._bad_credentials(refusal) or refusal.other(f"give the secret {self.shown}")
+            return Failure(what, self.allow(refusal, "secretsmanager:GetSecretValue", resource))
+        return self.bad_credentials(refusal) or refusal.other(f"give the secret {self.shown}")
 
     def not_listed(self, refusal: Refusal) -> Failure:
         """Explain why ListSecrets was refused."""
         if refusal.is_denied():
             what = f"listing the secrets of {self.region} is denied"
-            remedy = f"{self._allow(refusal, 'secretsmanager:ListSecrets', '*')} Or write one line for each secret."
+            remedy = f"{self.allow(refusal, 'secretsmanager:ListSecrets', '*')} Or write one line for each secret."
             return Failure(what, remedy)
-        return self._bad_credentials(refusal) or refusal.other(f"list the secrets of {self.region}")
+        return self.bad_credentials(refusal) or refusal.other(f"list the secrets of {self.region}")
 
-    def without_value(self) -> Failure:
-        """Explain an answer that holds no value, or two."""
-        what = f"AWS answered without a value for the secret {self.shown}"
-        return Failure(what, "Check what answers there: a proxy, or the input aws-endpoint-url.", tries=2)
-
-    def _allow(self, refusal: Refusal, action: str, resource: str) -> str:
-        """Say which permission is missing; an explicit denial is stronger than any that is added."""
-        if "explicit deny" in refusal.message:
-            return f"A policy denies {action} on {resource} to {self._who(refusal)} outright: change that policy."
-        return f"Allow {action} on {resource} to {self._who(refusal)}."
+    def unanswered(self) -> Failure:
+        """Say that an answer holds no value, or two."""
+        return self.without_value("secret")
 
     def _missing(self, refusal: Refusal) -> Failure:
         """Tell a secret that is not there from one without the version asked for."""
@@ -195,24 +230,6 @@ class Place:
             return Failure(f"the secret {self.shown} has no value yet", remedy, missing=True)
         remedy = "Check the name and the region; a secret of another account is read by its ARN alone."
         return Failure(f"there is no secret {self.shown}", remedy, missing=True)
-
-    def _sealed(self, refusal: Refusal) -> Failure:
-        keys = f"arn:{partition_of(self.region)}:kms:{self.region}:{self._account(refusal)}:key/KEY_ID"
-        remedy = (
-            f"Allow kms:Decrypt to {self._who(refusal)} on the key that encrypts the secret ({keys}), in the key's own "
-            "policy too, and check that the key is enabled."
-        )
-        return Failure(f"the secret {self.shown} may be read, but not its KMS key used to decrypt it", remedy)
-
-    def _bad_credentials(self, refusal: Refusal) -> Failure | None:
-        """Explain what is wrong with the credentials themselves."""
-        if refusal.code in EXPIRED:
-            remedy = "Let the session live longer (aws-role-duration-seconds), or log in anew before this step."
-            return Failure("the AWS session is over", remedy)
-        if refusal.code in _UNKNOWN_KEYS:
-            remedy = f"Check that the account has {self.region} enabled, and where the credentials come from."
-            return Failure(f"AWS does not know the credentials in {self.region} ({refusal.code})", remedy)
-        return None
 
 
 def _behind(date: str) -> float:

@@ -41,6 +41,7 @@ _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 _PARTITION = re.compile(r"aws(-[a-z]+)*", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::[0-9]{12}:[\w+=,.@/-]{1,700}", re.ASCII)
+_KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]{5,40}:[0-9]{12}:key/[\w-]{1,200}", re.ASCII)
 
 
 class Arn(NamedTuple):
@@ -68,6 +69,12 @@ def find_principal(text: str) -> str:
     return found[0] if found else ""
 
 
+def find_key(text: str) -> str:
+    """Return the first ARN of a KMS key in a text, or ""."""
+    found = _KMS_KEY.search(text)
+    return found[0] if found else ""
+
+
 def is_region(text: str) -> bool:
     """Tell whether a text can be a region: it becomes a part of the host that gets the ID token."""
     return bool(_REGION.fullmatch(text))
@@ -89,3 +96,8 @@ def resource_of(target: Target, region: str, account: str) -> str:
     if target.path.startswith(ARN_START):
         return target.path
     return f"arn:{partition_of(region)}:secretsmanager:{region}:{account}:secret:{target.path}-??????"
+
+
+def parameter_arn(name: str, region: str, account: str) -> str:
+    """Return the ARN of a parameter, or of a path of parameters: a slash before the name is not in it twice."""
+    return f"arn:{partition_of(region)}:ssm:{region}:{account}:parameter/{name.lstrip('/')}"

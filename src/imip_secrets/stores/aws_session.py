@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SERVICES = ["secretsmanager", "sts"]
+_SERVICES = ["secretsmanager", "ssm", "sts"]
 
 
 class _Models(Loader):  # type: ignore[misc]  # botocore ships no types
@@ -37,7 +37,7 @@ class _Models(Loader):  # type: ignore[misc]  # botocore ships no types
     They are those that botocore brings, never those of ``~/.aws/models`` or AWS_DATA_PATH: a rule set from there could
     send the ID token anywhere.
 
-    Of ``endpoints.json`` (1.2 MB) nothing is left that our two services need: each has a rule set of its own that
+    Of ``endpoints.json`` (1.2 MB) nothing is left that our services need: each has a rule set of its own that
     gives its address for every region. A test compares the addresses with those of an untouched botocore.
     ``docs/decisions/0005-botocore.md`` has the times.
     """

@@ -8,8 +8,9 @@ stores, and imports its SDK no earlier than in ``open_store``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from imip_secrets.identity import IdTokenSource
     from imip_secrets.secret import Secret
     from imip_secrets.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,31 @@ class Found:
     lease: Lease | None = None
 
 
+class Shared:
+    """What several stores of one run use together, such as one login at AWS: made by the first, ended by the last."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._lock = threading.Lock()
+        self._held: dict[str, tuple[Any, int]] = {}
+
+    def take(self, key: str, make: Callable[[], T]) -> T:
+        """Return what is shared under the key; ``make`` makes it, without network, where there is none."""
+        with self._lock:
+            thing, users = self._held.get(key) or (make(), 0)
+            self._held[key] = thing, users + 1
+            taken: T = thing
+            return taken
+
+    def give_back(self, key: str) -> bool:
+        """Give up what was taken; tell whether nobody else has it, so that it is to be ended."""
+        with self._lock:
+            thing, users = self._held.pop(key, (None, 0))
+            if users > 1:
+                self._held[key] = thing, users - 1
+            return users == 1
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the core gives a store to work with.
@@ -95,6 +123,7 @@ class Context:
         deadline: The end of the run; no wait may pass it.
         ambient: Whether addresses and trust from the process's environment
             (endpoint URLs, CA files, profiles) count. Never inside the action.
+        shared: What stores of this run use together.
 
     """
 
@@ -104,6 +133,7 @@ class Context:
     notice: Callable[[str], None]
     deadline: Deadline
     ambient: bool = False
+    shared: Shared = field(default_factory=Shared)
 
 
 class Store(Protocol):
@@ -130,6 +160,14 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give up what ``login`` got: revoke a token that we made. Never raises."""
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """A store that reads several targets by one request, and so wants to know what will be asked for."""
+
+    def expect(self, targets: Sequence[Target]) -> None:
+        """Hear, after ``login`` and before any of them is fetched, which targets will be; nothing is sent yet."""
 
 
 class StoreModule(Protocol):

@@ -27,12 +27,13 @@ REGIONS = [
     if not region.endswith("-global")
 ]
 ONE_OF_EACH = {partition: region for region, partition in reversed(REGIONS)}
-OPERATIONS = {
+OPERATIONS: dict[str, tuple[str, dict[str, object]]] = {
     "sts": (
         "assume_role_with_web_identity",
         {"RoleArn": "r" * 20, "RoleSessionName": "session", "WebIdentityToken": "a.b.c"},
     ),
     "secretsmanager": ("get_secret_value", {"SecretId": "a"}),
+    "ssm": ("get_parameters", {"Names": ["a"]}),
 }
 
 
@@ -144,7 +145,7 @@ def test_models_from_the_home_directory_do_not_count(
         session = AwsSession(run.context)
         urls = [str(addressed(session.client(service, "us-east-1"), service)[0]) for service in OPERATIONS]
         session.close()
-    assert urls == ["https://sts.us-east-1.amazonaws.com/", "https://secretsmanager.us-east-1.amazonaws.com/"]
+    assert urls == [f"https://{service}.us-east-1.amazonaws.com/" for service in ("sts", "secretsmanager", "ssm")]
 
 
 def test_a_client_is_made_once_for_a_region() -> None:
