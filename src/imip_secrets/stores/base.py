@@ -189,6 +189,19 @@ class Foresighted(Protocol):
         """Hear, after ``login`` and before any of them is fetched, which targets will be; nothing is sent yet."""
 
 
+@runtime_checkable
+class Renewer(Protocol):
+    """What a store offers besides, whose credentials have leases that can be prolonged."""
+
+    def renew(self, target: Target, lease: Lease) -> Lease:
+        """Prolong the lease of what was read at a target; return it as it is now.
+
+        Raises:
+            StoreError: it cannot be.
+
+        """
+
+
 class StoreModule(Protocol):
     """The two functions that a store's module offers."""
 
