@@ -19,12 +19,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -133,6 +135,7 @@ class FaultServer:
         handler: Gives the answer to a request.
         upstream: The address of a real server to pass requests on to.
         tls: A server context; the address is then https.
+        at: A Unix socket to listen at, instead of a port.
 
     """
 
@@ -142,8 +145,9 @@ class FaultServer:
         handler: Callable[[Request], Step] | None = None,
         upstream: str | None = None,
         tls: ssl.SSLContext | None = None,
+        at: Path | None = None,
     ) -> None:
-        """Bind to a free port; requests are answered from ``with`` on."""
+        """Bind to a free port, or to the socket; requests are answered from ``with`` on."""
         self.requests: list[Request] = []
         self.stopping = threading.Event()
         self._lock = threading.Lock()
@@ -151,9 +155,9 @@ class FaultServer:
         self._steps = deque(steps)
         self._handler = handler
         self._upstream = upstream
-        self._server = _Server(self, tls)
+        self._server = _Server(self, tls, at)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{at or f'{HOST}:{self.port}'}"
 
     @property
     def port(self) -> int:
@@ -221,16 +225,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close waits for them
     request_queue_size = 128
 
-    def __init__(self, owner: FaultServer, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, owner: FaultServer, tls: ssl.SSLContext | None, at: Path | None) -> None:
         self.owner = owner
         self._tls = tls
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
-        super().__init__((HOST, 0), _Connection)
+        if at:
+            self.address_family = socket.AF_UNIX
+        super().__init__(str(at) if at else (HOST, 0), _Connection)  # type: ignore[arg-type]  # typed for TCP alone
 
     def server_bind(self) -> None:
         """Bind without the look-up of the machine's name that HTTPServer makes."""
-        super(ThreadingHTTPServer, self).server_bind()
+        TCPServer.server_bind(self)
 
     # A connection is made TLS in its own thread: a client that never says hello must not stop the others.
     def finish_request(self, request: object, client_address: object) -> None:
@@ -265,8 +271,13 @@ class _Connection(BaseHTTPRequestHandler):
     """One client's connection."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     server: _Server
+
+    def setup(self) -> None:
+        """Send small answers at once; only TCP would wait."""
+        super().setup()
+        if self.request.family == socket.AF_INET:
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         """Serve every method alike; BaseHTTPRequestHandler looks for ``do_GET`` and so on."""
