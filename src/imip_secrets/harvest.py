@@ -9,6 +9,7 @@ the missing secrets of another.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
@@ -39,10 +40,11 @@ _SHOWN_PATHS = 3
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
 class Harvest:
     """What came of a request.
 
-    Attributes:
+    Args:
         logins: For each store that let us in, by its title, who we are there.
         outcomes: For each line, in order, each target with what was found or
             why it was not. A listing that failed or found nothing is there
@@ -52,11 +54,9 @@ class Harvest:
 
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.logins: dict[str, str] = {}
-        self.outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = []
-        self.problems: list[Problem] = []
+    logins: dict[str, str] = field(default_factory=dict)
+    outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def harvest(lines: Sequence[Line], context: Context) -> Harvest:

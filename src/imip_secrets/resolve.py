@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError
 from imip_secrets.harvest import harvest
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from imip_secrets.variables import Variable
 
 
-class Resolved(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Resolved:
     """Everything that was asked for.
 
     Args:

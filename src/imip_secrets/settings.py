@@ -7,7 +7,8 @@ held equal to this one by a test; the command line makes its options from it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from imip_secrets.errors import Problem
@@ -25,7 +26,8 @@ _REFERENCE = re.compile(r"\s*[a-z-]+://")
 _TRUE, _FALSE = ("true",), ("false",)
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Input:
     """One setting.
 
     Args:

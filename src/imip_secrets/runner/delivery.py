@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imip_secrets import dotenv
 from imip_secrets.errors import ImipError, Problem
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from imip_secrets.variables import Variable
 
 
-class Places(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Places:
     """Where the job's variables go.
 
     Args:

@@ -9,7 +9,8 @@ stores, and imports its SDK no earlier than in ``open_store``.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Target:
     """One thing to read, however many lines use it.
 
     Args:
@@ -46,7 +48,8 @@ class Target(NamedTuple):
     body: str | None = None
 
 
-class Lease(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Lease:
     """How long dynamic credentials live.
 
     Args:
@@ -61,7 +64,8 @@ class Lease(NamedTuple):
     renewable: bool
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """What a store gave for a target.
 
     Args:
@@ -106,6 +110,7 @@ class Shared:
             return users == 1
 
 
+@dataclass(frozen=True, slots=True)
 class Context:
     """What the core gives a store to work with.
 
@@ -122,37 +127,13 @@ class Context:
 
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        id_token: IdTokenSource,
-        protect: Callable[[Secret], None],
-        notice: Callable[[str], None],
-        deadline: Deadline,
-        *,
-        ambient: bool = False,
-        shared: Shared | None = None,
-    ) -> None:
-        """Hold everything."""
-        self.settings = settings
-        self.id_token = id_token
-        self.protect = protect
-        self.notice = notice
-        self.deadline = deadline
-        self.ambient = ambient
-        self.shared = shared or Shared()
-
-    def asking(self, id_token: IdTokenSource) -> Context:
-        """Return the same with another source of ID tokens."""
-        return Context(
-            self.settings,
-            id_token,
-            self.protect,
-            self.notice,
-            self.deadline,
-            ambient=self.ambient,
-            shared=self.shared,
-        )
+    settings: Settings
+    id_token: IdTokenSource
+    protect: Callable[[Secret], None]
+    notice: Callable[[str], None]
+    deadline: Deadline
+    ambient: bool = False
+    shared: Shared = field(default_factory=Shared)
 
 
 class Store(Protocol):
@@ -187,19 +168,6 @@ class Foresighted(Protocol):
 
     def expect(self, targets: Sequence[Target]) -> None:
         """Hear, after ``login`` and before any of them is fetched, which targets will be; nothing is sent yet."""
-
-
-@runtime_checkable
-class Renewer(Protocol):
-    """What a store offers besides, whose credentials have leases that can be prolonged."""
-
-    def renew(self, target: Target, lease: Lease) -> Lease:
-        """Prolong the lease of what was read at a target; return it as it is now.
-
-        Raises:
-            StoreError: it cannot be.
-
-        """
 
 
 class StoreModule(Protocol):

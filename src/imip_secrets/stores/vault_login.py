@@ -10,8 +10,9 @@ import os
 import random
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imip_secrets.errors import Problem, StoreError
 from imip_secrets.foreign import tame
@@ -35,7 +36,8 @@ _TOKEN = re.compile(rb"[!-~]+")
 _BOUND_CLAIM = re.compile(r'claim "([^"]+)"')
 
 
-class Session(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Session:
     """A login.
 
     Args:
@@ -129,7 +131,8 @@ def _jwt(context: Context, client: Callable[[], VaultClient]) -> Session:
     return login.session(context, answer)
 
 
-class _JwtLogin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _JwtLogin:
     """What a login with a signed token asks for."""
 
     address: str
