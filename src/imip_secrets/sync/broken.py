@@ -72,12 +72,13 @@ def broken(error: Exception, seconds: float) -> Fault:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause)
-        if isinstance(cause, socket.gaierror):
-            return _unknown(cause)
     if isinstance(error, ProxyError):
         refused = any("Tunnel connection failed: 4" in str(cause) for cause in causes)
         what = f"the proxy of HTTPS_PROXY did not connect to it ({_said(causes)})"
         return Fault(what, _NO_PROXY, tries=1 if refused else TRIES)
+    unknown = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
+    if unknown:
+        return _unknown(unknown)
     if any(isinstance(cause, (ReadTimeoutError, TimeoutError)) for cause in causes):
         return Fault(f"no answer within {max(1, seconds):.0f} s", _REACHABLE)
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)

@@ -191,6 +191,8 @@ def _pool(origin: str, host: str, tls: ssl.SSLContext | None, connections: int) 
         return urllib3.PoolManager(maxsize=connections, block=False, ssl_context=tls)
     with suppress(HTTPError, ValueError):
         url = proxy if "://" in proxy else f"http://{proxy}"
+        if not urlsplit(url).hostname:
+            return None
         return urllib3.ProxyManager(url, maxsize=connections, ssl_context=tls, proxy_headers=_proxy_headers(url))
     return None
 
