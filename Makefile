@@ -53,6 +53,8 @@ lock: setup ## Resolve the locks anew: newest versions, one version of a package
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/aws.in --output-file requirements/aws.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/azure.in --output-file requirements/azure.txt
+	$(LOCK) --constraint requirements/dev.txt requirements/detect.in --output-file requirements/detect.txt
+	$(LOCK) --constraint requirements/dev.txt requirements/scan.in --output-file requirements/scan.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/vault.in --output-file requirements/vault.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/github.in --output-file requirements/github.txt
 	$(LOCK) --no-deps requirements/runner.in --output-file requirements/runner.txt

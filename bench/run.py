@@ -72,7 +72,7 @@ CASES = (
     Case("vault-1", "vault", 1, 0.0, 0.9, 15),
     Case("vault-50", "vault", MANY, ROUND_TRIP, 0.4, 7),
 )
-# What a run for one store alone must not import (issue 2).
+# What a run for one store alone must not import.
 FOREIGN = {"aws": ("hvac", "requests", "boto3", "github"), "vault": ("boto3", "botocore", "github")}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imip_secrets.foreign import tame
@@ -45,7 +44,7 @@ def examine(
         say(f"ID token for {tame(audience)}: {token.describe()}")
         return token
 
-    result = harvest(request.lines, replace(context, id_token=id_token))
+    result = harvest(request.lines, context.asking(id_token))
     for title, who in result.logins.items():
         say(f"{title}: {who}")
     problems = list(result.problems)

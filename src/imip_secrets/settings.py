@@ -7,8 +7,7 @@ held equal to this one by a test; the command line makes its options from it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from imip_secrets.errors import Problem
@@ -26,8 +25,7 @@ _REFERENCE = re.compile(r"\s*[a-z-]+://")
 _TRUE, _FALSE = ("true",), ("false",)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """One setting.
 
     Args:

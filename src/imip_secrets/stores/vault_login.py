@@ -10,9 +10,8 @@ import os
 import random
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.errors import Problem, StoreError
 from imip_secrets.foreign import tame
@@ -36,8 +35,7 @@ _TOKEN = re.compile(rb"[!-~]+")
 _BOUND_CLAIM = re.compile(r'claim "([^"]+)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A login.
 
     Args:
@@ -131,8 +129,7 @@ def _jwt(context: Context, client: Callable[[], VaultClient]) -> Session:
     return login.session(context, answer)
 
 
-@dataclass(frozen=True, slots=True)
-class _JwtLogin:
+class _JwtLogin(NamedTuple):
     """What a login with a signed token asks for."""
 
     address: str

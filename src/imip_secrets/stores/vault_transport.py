@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlencode, urlsplit
 
 from imip_secrets import __version__, document
@@ -41,8 +40,7 @@ _HOPS = frozenset({307, 308})
 _NO_CONTENT, _REFUSED = 204, 400
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """What one try came to: an answer or a fault, and how many tries it is worth in all."""
 
     result: Answer | Fault
