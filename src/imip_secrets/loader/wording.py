@@ -14,8 +14,8 @@ _NAMES = {item.name: item.variables[0] if item.variables else f"settings['{item.
     "secrets": "load_secrets"
 }
 _ANY = "|".join(_NAMES)
-# "the input vault-addr", and "vault-addr: VALUE" as in a workflow.
-_INPUT = re.compile(rf"(?:\bthe )?\binput ({_ANY})\b|\b({_ANY}): (?=\S)")
+# "the input vault-addr", "the token of vault-token", and "vault-addr: VALUE" as in a workflow.
+_INPUT = re.compile(rf"(?:\bthe )?\binput ({_ANY})\b|(?<=\bof )({_ANY})\b|\b({_ANY}): (?=\S)")
 
 
 def worded(problem: Problem) -> Problem:
@@ -24,4 +24,4 @@ def worded(problem: Problem) -> Problem:
 
 
 def _said(text: str) -> str:
-    return _INPUT.sub(lambda match: _NAMES[match[1] or match[2]] + ("=" if match[2] else ""), text)
+    return _INPUT.sub(lambda match: _NAMES[match[match.lastindex or 0]] + ("=" if match[3] else ""), text)
