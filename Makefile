@@ -13,7 +13,7 @@ export UV_CACHE_DIR := .cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint bench bundle lock clean
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 8
@@ -48,6 +48,9 @@ lint: setup ## Check style, types, workflows and shell
 
 bench: setup ## Measure whole runs, and other actions beside them where their checkouts are named
 	PYTHONPATH=tests $(BIN)/python -m bench.run $(CASES)
+
+bundle: setup ## Build what a release has beside launch.py, build/bundle, with its archive; print their digests
+	$(BIN)/python -m release.bundle build/bundle
 
 lock: setup ## Resolve the locks anew: newest versions, one version of a package in all of them
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt
