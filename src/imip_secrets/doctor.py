@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imip_secrets.foreign import tame
 from imip_secrets.harvest import harvest
+from imip_secrets.leases import end_all
 from imip_secrets.resolve import look
 from imip_secrets.runner.report import counted, facts
 from imip_secrets.variables import check_names, named, place
@@ -44,7 +46,11 @@ def examine(
         say(f"ID token for {tame(audience)}: {token.describe()}")
         return token
 
-    result = harvest(request.lines, context.asking(id_token))
+    try:
+        result = harvest(request.lines, replace(context, id_token=id_token))
+    finally:
+        # Nobody gets what was made for this.
+        end_all(context.kept, context.notice)
     for title, who in result.logins.items():
         say(f"{title}: {who}")
     problems = list(result.problems)

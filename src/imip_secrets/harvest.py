@@ -9,12 +9,14 @@ the missing secrets of another.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
+from imip_secrets.interruption import deferred
 from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Foresighted
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from imip_secrets.references import Line, Reference
     from imip_secrets.stores import Scheme
-    from imip_secrets.stores.base import Context, Found, Store, Target
+    from imip_secrets.stores.base import Context, Found, Kept, Store, Target
 
 # Enough that fifty secrets take two round trips; each store's own pool of connections is as large.
 THREADS = 32
@@ -39,10 +41,11 @@ _SHOWN_PATHS = 3
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
 class Harvest:
     """What came of a request.
 
-    Attributes:
+    Args:
         logins: For each store that let us in, by its title, who we are there.
         outcomes: For each line, in order, each target with what was found or
             why it was not. A listing that failed or found nothing is there
@@ -52,18 +55,17 @@ class Harvest:
 
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.logins: dict[str, str] = {}
-        self.outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = []
-        self.problems: list[Problem] = []
+    logins: dict[str, str] = field(default_factory=dict)
+    outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def harvest(lines: Sequence[Line], context: Context) -> Harvest:
     """Read all targets of the lines within the deadline, and close the stores, each as soon as it is done.
 
     Never raises for what a store refuses or for a defect in it: that is in
-    the result. Returns at most :data:`CLOSING` seconds after the deadline.
+    the result. Credentials that somebody must end are in ``context.kept``, also
+    when a person interrupts. Returns at most :data:`CLOSING` seconds after the deadline.
     """
     answers: SimpleQueue[Callable[[], None]] = SimpleQueue()
     visits: dict[str, _Visit] = {}
@@ -73,8 +75,9 @@ def harvest(lines: Sequence[Line], context: Context) -> Harvest:
             visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result)
         _take_up(answers, visits.values(), context, result)
     finally:
-        # Also when a person interrupts: no token that we made is left behind if that can be helped.
-        _close(visits.values(), context)
+        # Also when a person interrupts, once or twice: no token that we made is left behind if that can be helped.
+        with deferred():
+            _close(visits.values(), context)
     for line in lines:
         result.outcomes.append((line, list(visits[line.reference.scheme].outcomes(line.reference))))
     return result
@@ -127,6 +130,10 @@ def _close(visits: Collection[_Visit], context: Context) -> None:
         fault = closing.exception()
         if fault is not None:
             context.notice(f"The session at {closings[closing]} was not ended well ({type(fault).__name__}).")
+            continue
+        kept = closing.result()
+        if kept is not None:
+            context.kept.append(kept)
     for closing in hanging:
         context.notice(f"The session at {closings[closing]} could not be ended in {CLOSING:g} s: it ends by itself.")
 
@@ -153,7 +160,7 @@ class _Visit:
     ) -> None:
         self.title = scheme.title
         self.awaited: list[str] = []
-        self.closing: Future[None] | None = None
+        self.closing: Future[Kept | None] | None = None
         self._references = references
         self._answers = answers
         self._result = result
@@ -200,10 +207,9 @@ class _Visit:
         self.closing = closer.submit(self._end)
         closer.shutdown(wait=False)
 
-    def _end(self) -> None:
+    def _end(self) -> Kept | None:
         wait([self._login])
-        if self._store is not None:
-            self._store.close()
+        return self._store.close() if self._store is not None else None
 
     def _logged_in(self, outcome: tuple[Store, str] | ImipError) -> None:
         """Ask for everything, each listing and each target once."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError
 from imip_secrets.harvest import harvest
+from imip_secrets.leases import ended_on_failure
 from imip_secrets.variables import check_names, expand, named, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from imip_secrets.errors import Problem
+    from imip_secrets.harvest import Harvest
     from imip_secrets.references import Line
     from imip_secrets.request import Request
     from imip_secrets.stores.base import Context, Found, Target
     from imip_secrets.variables import Variable
 
 
-class Resolved(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Resolved:
     """Everything that was asked for.
 
     Args:
@@ -36,11 +40,19 @@ class Resolved(NamedTuple):
 def resolve(request: Request, context: Context) -> Resolved:
     """Log in, read, and name what was read.
 
+    Credentials that were made for this are in ``context.kept``, for whoever
+    uses them to end; none is left when this fails.
+
     Raises:
         ImipError: with every failure of every store and line; nothing was resolved.
 
     """
-    result = harvest(request.lines, context)
+    with ended_on_failure(context.kept, context.notice):
+        return _named(request, harvest(request.lines, context))
+
+
+def _named(request: Request, result: Harvest) -> Resolved:
+    """Make variables of what was found."""
     variables: list[Variable] = []
     failures: dict[tuple[str, Target, Problem], list[Line]] = {}
     for line, outcomes in result.outcomes:

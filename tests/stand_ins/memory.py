@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import ModuleType
 
+    from imip_secrets.document import Json
+
 # A fault is raised; a function is called, in the thread of the call, for what it gives.
 Content: TypeAlias = "str | bytes | Found | BaseException | Callable[[], Content]"
 
@@ -42,6 +44,9 @@ def denied(permission: str = "memory:Read") -> StoreError:
     return StoreError("access is denied", f"Allow {permission}.")
 
 
+_RESUMING: Mapping[str, Exception] = {"refused": denied(), "strange": ValueError("s3cret")}
+
+
 def slow(seconds: float, content: Content) -> Content:
     """Return a content that takes its time."""
 
@@ -50,6 +55,44 @@ def slow(seconds: float, content: Content) -> Content:
         return content
 
     return give
+
+
+class MemoryKept:
+    """Credentials that live by a login to the store.
+
+    Args:
+        paths: What they are for.
+        fault: What goes wrong when they are ended.
+
+    Attributes:
+        calls: What was done with them.
+
+    """
+
+    store = "memory"
+
+    def __init__(self, paths: Sequence[str], fault: str = "") -> None:
+        self.paths = paths
+        self.fault = fault
+        self.calls: list[str] = []
+
+    @property
+    def leases(self) -> int:
+        return len(self.paths)
+
+    @property
+    def what(self) -> str:
+        return ", ".join(f"{path} for 1h" for path in self.paths)
+
+    def end(self) -> str:
+        self.calls.append("end")
+        return self.fault
+
+    def leave(self) -> None:
+        self.calls.append("leave")
+
+    def record(self) -> dict[str, Json]:
+        return {"leases": " ".join(self.paths), "says": self.fault}
 
 
 class Memory:
@@ -62,6 +105,7 @@ class Memory:
         closing: What closing does: a fault, a function, or None.
         problems: What ``check`` finds, by path; "" for the settings.
         page: How many names a page of a listing has.
+        kept: What closing gives: credentials that must not end yet.
 
     """
 
@@ -74,6 +118,7 @@ class Memory:
         closing: BaseException | Callable[[], Content] | None = None,
         problems: Mapping[str, Problem] | None = None,
         page: int = 2,
+        kept: MemoryKept | None = None,
     ) -> None:
         self.secrets = dict(secrets or {})
         self.identity = login
@@ -81,6 +126,7 @@ class Memory:
         self.closing = closing
         self.problems = problems or {}
         self.page = page
+        self.kept = kept
         self.calls: list[str] = []
         self.checked: list[str] = []
         self.threads: set[str] = set()
@@ -117,10 +163,18 @@ class Memory:
                 raise self.listing
         return [Target(name) for name in names]
 
-    def close(self) -> None:
+    def close(self) -> MemoryKept | None:
         self._note("close")
         if self.closing:
             _give(self.closing)
+        return self.kept
+
+    def resume(self, record: dict[str, Json], _: Context) -> MemoryKept:
+        if record.get("fault"):
+            raise _RESUMING[str(record["fault"])]
+        self._note("resume")
+        self.kept = MemoryKept(str(record["leases"]).split(), fault=str(record["says"]))
+        return self.kept
 
     # --- for tests
 

@@ -24,7 +24,7 @@ from imip_secrets.errors import StoreError
 from imip_secrets.settings import INPUTS
 from runner_model import Log
 from spellings import shown
-from stand_ins.memory import Memory, denied, registered
+from stand_ins.memory import Memory, MemoryKept, denied, registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -383,6 +383,48 @@ def test_an_end_from_outside_reaches_the_command_and_leaves_no_file() -> None:
     assert not path.parent.exists()
 
 
+# --- credentials that end with the command
+
+
+def test_credentials_end_when_the_command_does_however_it_does(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    for script, status in (("pass", 0), ("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)):
+        store.kept = MemoryKept(["a"], fault="Vault is down")
+        assert cli.main(["run", "memory://a", "--", *python(script)]) == status
+        assert store.kept.calls == ["end"]
+    said = "imip-secrets: Credentials could not be revoked (Vault is down). They live: a for 1h.\n"
+    assert capfd.readouterr().err == said * 3
+
+
+def test_credentials_end_when_the_command_does_not_start(store: Store, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\0")
+    broken.chmod(0o755)
+    store.kept = MemoryKept(["a"])
+    assert cli.main(["run", "memory://a", "--", str(broken)]) == 1
+    assert store.kept.calls == ["end"]
+
+
+def test_credentials_of_values_that_no_variable_can_hold_end(store: Store) -> None:
+    store.secrets["nul"] = b"\0"
+    store.kept = MemoryKept(["a"])
+    assert cli.main(["export", "memory://nul"]) == 1
+    assert store.kept.calls == ["end"]
+
+
+def test_exported_credentials_live_and_it_is_said_how_long(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    store.kept = MemoryKept(["a"])
+    assert cli.main(["export", "memory://a"]) == 0
+    assert store.kept.calls == ["leave"]
+    said = "imip-secrets: Credentials end by themselves, with the login that made them: a for 1h.\n"
+    assert capfd.readouterr().err == said
+
+
+def test_credentials_that_cannot_be_written_end(store: Store, tmp_path: Path) -> None:
+    store.kept = MemoryKept(["a"])
+    assert cli.main(["export", "--output", str(tmp_path / "none" / "file"), "memory://a"]) == 1
+    assert store.kept.calls == ["end"]
+
+
 # --- doctor
 
 
@@ -460,7 +502,7 @@ def test_every_other_setting_is_an_option(store: Store, tmp_path: Path) -> None:
     texts = {"flag": "true", "number": "900", "address": "https://x.example", "text": "text"}
     arguments, expected = [], {}
     for item in INPUTS:
-        if item.name in OF_THE_ACTION or item.group == "Sync" or (item.kind == "secret" and item.variables):
+        if item.name in OF_THE_ACTION or item.group == "Sync" or item.variables == ("VAULT_TOKEN", "BAO_TOKEN"):
             continue
         from_file = item.kind in {"lines", "secret"}
         text = item.choices[-1] if item.choices else texts.get(item.kind, "")

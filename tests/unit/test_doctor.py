@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from imip_secrets.runner.delivery import unfit
 from imip_secrets.secret import Secret
 from imip_secrets.stores.base import Found
 from spellings import shown
-from stand_ins.memory import Memory, context, denied, missing, registered
+from stand_ins.memory import Memory, MemoryKept, context, denied, missing, registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +53,7 @@ def doctor(
 
     with registered(store):
         wanted = request.read({"secrets": secrets})
-        problems = examine(wanted, context().asking(source), said.append, check)  # type: ignore[arg-type]  # a function
+        problems = examine(wanted, replace(context(), id_token=source), said.append, check)  # type: ignore[arg-type]  # a function
     return said, [str(problem) for problem in problems]
 
 
@@ -147,3 +148,9 @@ def test_the_doctor_closes_what_it_opened() -> None:
     store = Memory({"a": VALUE})
     doctor("memory://a", store)
     assert store.calls == ["login", "fetch a", "close"]
+
+
+def test_credentials_that_the_doctor_had_made_are_ended() -> None:
+    kept = MemoryKept(["a"])
+    assert doctor("memory://a\nmemory://b?optional", Memory({"a": VALUE}, kept=kept))[1] == []
+    assert kept.calls == ["end"]

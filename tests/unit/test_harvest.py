@@ -14,7 +14,7 @@ from imip_secrets import references
 from imip_secrets.errors import ImipError, MissingError, Problem
 from imip_secrets.harvest import THREADS, harvest
 from imip_secrets.stores.base import Target
-from stand_ins.memory import Memory, context, denied, missing, registered, slow
+from stand_ins.memory import Memory, MemoryKept, context, denied, missing, registered, slow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -471,3 +471,33 @@ def test_every_store_is_closed_exactly_once_whatever_happens(stores: ExitStack, 
     reap(*(f"A{at} = {name}://s{at}" for at in range(number) for name in ("one", "two", "three")))
     assert [store.calls.count("close") for store in kept] == [1, 1, 1]
     assert all(store.calls[-1] == "close" for store in kept)
+
+
+# --- what is kept
+
+
+def test_credentials_that_live_by_a_login_come_with_what_was_found(stores: ExitStack) -> None:
+    kept = MemoryKept(["a"])
+    stores.enter_context(registered(Memory({"a": "1"}, kept=kept)))
+    given = context()
+    harvest(lines_of("memory://a"), given)
+    assert given.kept == [kept]
+    assert kept.calls == []
+
+
+def test_credentials_of_an_interrupted_run_are_known(stores: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SIGN_OF_LIFE", 0.1)
+    kept = MemoryKept(["b"])
+    hung = Memory()
+    hung.secrets["a"] = hung.hang
+    stores.enter_context(registered(hung))
+    stores.enter_context(registered(Memory({"b": "1"}, kept=kept), "other"))
+
+    class Interrupting(list[str]):
+        def append(self, _: str) -> None:
+            raise KeyboardInterrupt
+
+    given = context(said=Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        harvest(lines_of("A = memory://a", "B = other://b"), given)
+    assert given.kept == [kept]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imip_secrets import request
 from imip_secrets.errors import ImipError
 from imip_secrets.resolve import resolve
-from stand_ins.memory import Memory, context, denied, missing, registered
+from stand_ins.memory import Memory, MemoryKept, context, denied, missing, registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -340,3 +340,25 @@ def test_a_name_that_is_written_collides_with_one_from_a_store(stores: ExitStack
 def test_a_name_that_is_not_given_collides_with_nothing(stores: ExitStack) -> None:
     memory(stores, {"a": '{"k":"1"}'})
     assert values(resolved("memory://k?optional", "memory://a")) == {"K": "1"}
+
+
+# --- credentials that somebody must end
+
+
+def test_credentials_come_with_the_variables(stores: ExitStack) -> None:
+    kept = MemoryKept(["a"])
+    stores.enter_context(registered(Memory({"a": "1"}, kept=kept)))
+    given = context()
+    resolve(request.read({"secrets": "memory://a"}), given)
+    assert given.kept == [kept]
+    assert kept.calls == []
+
+
+@pytest.mark.parametrize("written", ["memory://b", "B = memory://a#k", "other://LD_PRELOAD", "other://none"])
+def test_credentials_are_ended_when_anything_fails(stores: ExitStack, written: str) -> None:
+    kept = MemoryKept(["a"])
+    stores.enter_context(registered(Memory({"a": "1", "b": denied()}, kept=kept)))
+    stores.enter_context(registered(Memory({"LD_PRELOAD": "1"}), "other"))
+    with pytest.raises(ImipError):
+        resolved("memory://a", written)
+    assert kept.calls == ["end"]

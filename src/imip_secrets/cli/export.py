@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from imip_secrets import dotenv
 from imip_secrets.cli.options import REFERENCES, add_request, read_request
 from imip_secrets.cli.reading import resolve_all
+from imip_secrets.cli.terminal import context, job_console, note
 from imip_secrets.errors import Problem
+from imip_secrets.leases import ended_on_failure
 from imip_secrets.runner import files
 
 if TYPE_CHECKING:
@@ -44,12 +46,19 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     """Write the secrets, all of it or nothing."""
     wanted = read_request(options, _mistakes(options), _files)
-    text = _FORMATS[options.format]((variable.name, variable.value.reveal()) for variable in resolve_all(wanted))
-    if options.output is None:
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.flush()
-    else:
-        files.write_private(options.output, text.encode())
+    console = job_console()
+    given = context(wanted.settings, console)
+    with ended_on_failure(given.kept, note):
+        variables = resolve_all(wanted, given, console)
+        text = _FORMATS[options.format]((variable.name, variable.value.reveal()) for variable in variables)
+        if options.output is None:
+            sys.stdout.buffer.write(text.encode())
+            sys.stdout.flush()
+        else:
+            files.write_private(options.output, text.encode())
+    for kept in given.kept:
+        kept.leave()
+        note(f"Credentials end by themselves, with the login that made them: {kept.what}.")
     return 0
 
 

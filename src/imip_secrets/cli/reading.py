@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imip_secrets.cli.terminal import context, job_console, note
+from imip_secrets.cli.terminal import note
 from imip_secrets.errors import ImipError
 from imip_secrets.runner import delivery
 
@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
     from imip_secrets.request import Request
     from imip_secrets.runner.commands import Console
+    from imip_secrets.stores.base import Context
     from imip_secrets.variables import Variable
 
 
-def resolve_all(wanted: Request) -> tuple[Variable, ...]:
-    """Return the variables, each fit to be one; say what has a default or is not there.
+def resolve_all(wanted: Request, given: Context, console: Console | None) -> tuple[Variable, ...]:
+    """Return what was asked for, each value fit to be a variable; say what has a default or is not there.
+
+    Args:
+        wanted: The request.
+        given: What the core works with.
+        console: Hides values from the log of a job, if this is in one.
 
     Raises:
         ImipError: with every failure.
@@ -25,8 +31,7 @@ def resolve_all(wanted: Request) -> tuple[Variable, ...]:
     """
     from imip_secrets.resolve import resolve  # noqa: PLC0415 - a request with a mistake needs no threads
 
-    console = job_console()
-    resolved = resolve(wanted, context(wanted.settings, console))
+    resolved = resolve(wanted, given)
     if console:
         _mask(resolved.variables, wanted, console)
     for line in resolved.absent:

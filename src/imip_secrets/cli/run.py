@@ -12,8 +12,10 @@ from imip_secrets import handed_token
 from imip_secrets.child import run
 from imip_secrets.cli.options import REFERENCES, add_request, read_request
 from imip_secrets.cli.reading import resolve_all
+from imip_secrets.cli.terminal import context, job_console, note
 from imip_secrets.errors import Problem
 from imip_secrets.foreign import tame
+from imip_secrets.leases import end_all
 from imip_secrets.runner import files
 
 if TYPE_CHECKING:
@@ -34,9 +36,15 @@ add = add_request
 
 def main(options: argparse.Namespace, child: Sequence[str]) -> int:
     """Run the command with the secrets in its environment; return its exit status."""
-    variables = resolve_all(read_request(options, _mistakes(child)))
-    with TemporaryDirectory(prefix="imip-secrets-") as folder:
-        return run(child, {**_environment(), **dict(_for_child(variables, Path(folder)))})
+    wanted = read_request(options, _mistakes(child))
+    console = job_console()
+    given = context(wanted.settings, console)
+    try:
+        variables = resolve_all(wanted, given, console)
+        with TemporaryDirectory(prefix="imip-secrets-") as folder:
+            return run(child, {**_environment(), **dict(_for_child(variables, Path(folder)))})
+    finally:
+        end_all(given.kept, note)
 
 
 def _environment() -> dict[str, str]:

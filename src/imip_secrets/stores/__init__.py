@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import StoreModule
 
 
-class Scheme(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Scheme:
     """What a reference's scheme stands for.
 
     Args:

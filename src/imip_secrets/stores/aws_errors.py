@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from imip_secrets.foreign import tame
 from imip_secrets.stores.aws_failure import PERSISTENT, Failure
@@ -46,7 +47,8 @@ _REDIRECTS = range(300, 400)
 _SERVER_ERRORS = range(500, 600)
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """An answer by which AWS refuses.
 
     Args:
@@ -115,7 +117,8 @@ class Refusal(NamedTuple):
         return Failure(what, f"Look up {self.code} in the documentation of the AWS API.")
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Asked:
     """What is asked for as errors speak of it, and who asks: what the stores of AWS share.
 
     Args:
@@ -179,10 +182,9 @@ class Asked(NamedTuple):
         return Failure(what, "Check what answers there: a proxy, or the input aws-endpoint-url.", tries=2)
 
 
+@dataclass(frozen=True, slots=True)
 class Place(Asked):
     """A secret of Secrets Manager."""
-
-    __slots__ = ()
 
     def command(self, verb: str) -> str:
         """Give a command of the AWS command line for the secret."""

@@ -9,13 +9,15 @@ stores, and imports its SDK no earlier than in ``open_store``.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from imip_secrets.deadline import Deadline
+    from imip_secrets.document import Json
     from imip_secrets.errors import Problem
     from imip_secrets.identity import IdTokenSource
     from imip_secrets.secret import Secret
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Target:
     """One thing to read, however many lines use it.
 
     Args:
@@ -46,7 +49,8 @@ class Target(NamedTuple):
     body: str | None = None
 
 
-class Lease(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Lease:
     """How long dynamic credentials live.
 
     Args:
@@ -61,7 +65,8 @@ class Lease(NamedTuple):
     renewable: bool
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """What a store gave for a target.
 
     Args:
@@ -106,6 +111,36 @@ class Shared:
             return users == 1
 
 
+class Kept(Protocol):
+    """Credentials that a store made and that would end with our login there, so the login stays with them.
+
+    Whoever gets the credentials ends them; where nobody can, they end by
+    themselves. A store that keeps nothing has none of this.
+    """
+
+    @property
+    def store(self) -> str:
+        """The scheme of the store."""
+
+    @property
+    def leases(self) -> int:
+        """How many there are."""
+
+    @property
+    def what(self) -> str:
+        """What they are for, and how long each lives by itself, for the log."""
+
+    def end(self) -> str:
+        """End them and the login, within some seconds; return what went wrong, or "". Never raises."""
+
+    def leave(self) -> None:
+        """Leave them to somebody else, or to their own end."""
+
+    def record(self) -> dict[str, Json]:
+        """Return what the store's ``resume`` makes the same of, in another process. It holds a credential."""
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What the core gives a store to work with.
 
@@ -119,40 +154,18 @@ class Context:
         ambient: Whether addresses and trust from the process's environment
             (endpoint URLs, CA files, profiles) count. Never inside the action.
         shared: What stores of this run use together.
+        kept: Credentials that the stores have made for this run; whoever got them ends them.
 
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        id_token: IdTokenSource,
-        protect: Callable[[Secret], None],
-        notice: Callable[[str], None],
-        deadline: Deadline,
-        *,
-        ambient: bool = False,
-        shared: Shared | None = None,
-    ) -> None:
-        """Hold everything."""
-        self.settings = settings
-        self.id_token = id_token
-        self.protect = protect
-        self.notice = notice
-        self.deadline = deadline
-        self.ambient = ambient
-        self.shared = shared or Shared()
-
-    def asking(self, id_token: IdTokenSource) -> Context:
-        """Return the same with another source of ID tokens."""
-        return Context(
-            self.settings,
-            id_token,
-            self.protect,
-            self.notice,
-            self.deadline,
-            ambient=self.ambient,
-            shared=self.shared,
-        )
+    settings: Settings
+    id_token: IdTokenSource
+    protect: Callable[[Secret], None]
+    notice: Callable[[str], None]
+    deadline: Deadline
+    ambient: bool = False
+    shared: Shared = field(default_factory=Shared)
+    kept: list[Kept] = field(default_factory=list)
 
 
 class Store(Protocol):
@@ -177,8 +190,13 @@ class Store(Protocol):
         left out.
         """
 
-    def close(self) -> None:
-        """Give up what ``login`` got: revoke a token that we made. Never raises."""
+    def close(self) -> Kept | None:
+        """Give up what ``login`` got: revoke a token that we made. Never raises.
+
+        Returns:
+            What must not end yet, since credentials that were given would end with it.
+
+        """
 
 
 @runtime_checkable
@@ -189,19 +207,6 @@ class Foresighted(Protocol):
         """Hear, after ``login`` and before any of them is fetched, which targets will be; nothing is sent yet."""
 
 
-@runtime_checkable
-class Renewer(Protocol):
-    """What a store offers besides, whose credentials have leases that can be prolonged."""
-
-    def renew(self, target: Target, lease: Lease) -> Lease:
-        """Prolong the lease of what was read at a target; return it as it is now.
-
-        Raises:
-            StoreError: it cannot be.
-
-        """
-
-
 class StoreModule(Protocol):
     """The two functions that a store's module offers."""
 
@@ -210,3 +215,16 @@ class StoreModule(Protocol):
 
     def open_store(self, context: Context) -> Store:
         """Import the SDK and make the store, without network."""
+
+
+class KeepingModule(Protocol):
+    """What the module of a store offers besides, if its ``close`` may give something that is kept."""
+
+    def resume(self, record: dict[str, Json], context: Context) -> Kept:
+        """Take up what another process has recorded; the settings of the context do not count.
+
+        Raises:
+            ImipError: the store cannot be reached with what is recorded.
+            ValueError: it is no such record.
+
+        """

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.stores.base import Target
 from imip_secrets.stores.vault_answer import span
+from imip_secrets.stores.vault_kept import Held, VaultKept, read
 from imip_secrets.stores.vault_login import check_login, log_in
 from imip_secrets.stores.vault_reader import Reader
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from imip_secrets.document import Json
     from imip_secrets.settings import Settings
-    from imip_secrets.stores.base import Context, Found
+    from imip_secrets.stores.base import Context, Found, Lease
     from imip_secrets.stores.vault_client import VaultClient
     from imip_secrets.stores.vault_login import Session
 
@@ -67,6 +70,22 @@ def _make_client(context: Context) -> VaultClient:
     return VaultClient(address, tls, context.deadline, context.notice)
 
 
+def resume(record: dict[str, Json], context: Context) -> VaultKept:
+    """Take up the credentials that another process has left to be ended.
+
+    Raises:
+        ImipError: what is recorded of a certificate cannot be used.
+        ValueError: it is no such record.
+
+    """
+    settings, token, leases, by_token = read(record)
+    for secret in (token, *(held.id for held in leases if held.id)):
+        context.protect(secret)
+    client = _make_client(replace(context, settings=settings))
+    client.use(token)
+    return VaultKept(client, settings, token, leases, by_token=by_token)
+
+
 class VaultStore:
     """One Vault, with one login."""
 
@@ -78,7 +97,7 @@ class VaultStore:
         self._session: Session | None = None
         self._reader: Reader
         self._read_ahead: dict[Target, Found] = {}
-        self._leases: list[tuple[str, int]] = []
+        self._leases: list[Held] = []
 
     def login(self) -> str:
         """Log in; return one line that says who we are now.
@@ -119,14 +138,18 @@ class VaultStore:
             there = list(pool.map(self._is_there, targets))
         return [each for each, readable in zip(targets, there, strict=True) if readable]
 
-    def close(self) -> None:
-        """Revoke the token that we made, unless credentials live by it. Never raises."""
+    def close(self) -> VaultKept | None:
+        """Revoke the token that we made, or return what hangs on it. Never raises."""
         if self._client.exception() is not None:
-            return
-        client = self._client.result()
-        if self._session and self._session.ours:
-            self._give_up(client, self._session)
+            return None
+        client, session = self._client.result(), self._session
+        if session and self._leases:
+            by_token = session.ours and session.revocable
+            return VaultKept(client, self._context.settings, session.token, self._leases, by_token=by_token)
+        if session and session.ours:
+            self._give_up(client, session)
         client.close()
+        return None
 
     def _namespace_of(self, target: Target) -> str:
         return self._namespace if target.namespace is None else target.namespace.strip("/")
@@ -137,9 +160,11 @@ class VaultStore:
             found = self._reader.read(namespace, target.path, target.version)
         else:
             found = self._reader.ask(namespace, target.path, target.body)
-        if found.lease:
-            self._leases.append((target.path, found.lease.seconds))
-        return found
+        if found.lease is None or self._session is None:
+            return found
+        lease = _no_longer_than(self._session, found.lease)
+        self._leases.append(Held(target.path, namespace, lease.id, lease.seconds))
+        return replace(found, lease=lease)
 
     def _is_there(self, target: Target) -> bool:
         """Read a listed secret ahead; one that cannot be read is left to :meth:`fetch`, which says why."""
@@ -155,10 +180,7 @@ class VaultStore:
         """Revoke the token, or say why it stays and how long it lives."""
         left = session.ends - time.monotonic()
         ends = f"it ends in {span(max(0.0, left))}" if math.isfinite(left) else "it has no end"
-        if self._leases:
-            lives = ", ".join(f"{tame(path, 120)} for {span(seconds)}" for path, seconds in self._leases)
-            self._context.notice(f"the Vault token stays, since credentials end with it: {ends}; they live: {lives}")
-        elif not session.revocable:
+        if not session.revocable:
             self._context.notice(f"the Vault token is a batch token, which cannot be revoked: {ends}")
         else:
             problem = _revoke(client, self._namespace)
@@ -169,10 +191,17 @@ class VaultStore:
 def _revoke(client: VaultClient, namespace: str) -> str:
     """Revoke the token; return what went wrong, or ""."""
     try:
-        answer = client.revoke_self(namespace, _REVOKE_SECONDS)
+        client.extend(_REVOKE_SECONDS)
+        answer = client.revoke_self(namespace)
     except ImipError as error:
         return error.problems[0].what
     return "" if answer.ok else f"status {answer.status}{f', {answer.reason}' if answer.reason else ''}"
+
+
+def _no_longer_than(session: Session, lease: Lease) -> Lease:
+    """Return the lease as long as it really lives: what hangs on a token ends with it."""
+    left = max(0.0, session.ends - time.monotonic())
+    return replace(lease, seconds=round(left)) if left < lease.seconds else lease
 
 
 def _check_address(settings: Settings) -> Iterator[Problem]:

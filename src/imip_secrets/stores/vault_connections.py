@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import selectors
 from collections import deque
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from imip_secrets.settings import LOOPBACK
@@ -25,7 +26,8 @@ MAX_BODY = 8 * 1024 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """How long one exchange may take.
 
     Args:
@@ -40,7 +42,8 @@ class Limits(NamedTuple):
     over: Callable[[], bool]
 
 
-class Message(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Message:
     """A request.
 
     Args:
@@ -56,12 +59,9 @@ class Message(NamedTuple):
     headers: Mapping[str, str]
     body: bytes | None = None
 
-    def __repr__(self) -> str:
-        """Show nothing: the headers hold a token, the body a credential."""
-        return "Message()"
 
-
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply:
     """An answer, its body read to the end; of a redirect there is no body.
 
     Args:
@@ -74,10 +74,6 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-    def __repr__(self) -> str:
-        """Show nothing but the status."""
-        return f"Reply({self.status})"
 
 
 class Connections:

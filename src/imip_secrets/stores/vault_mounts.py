@@ -8,7 +8,8 @@ KV version 2 shows by the shape of what it answers.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imip_secrets.stores.vault_answer import part, words
 from imip_secrets.stores.vault_errors import unwell
@@ -26,7 +27,8 @@ _NOT_TOLD = frozenset({400, 403, 404, 405})
 _KEEP = frozenset({"kv", "generic", "cubbyhole"})
 
 
-class Mount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mount:
     """A secrets engine.
 
     Args:
@@ -39,7 +41,8 @@ class Mount(NamedTuple):
     version: int
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """A path, and what is known of the engine that it is in.
 
     Args:

@@ -63,7 +63,9 @@ def store(told: Caller) -> Iterator[VaultStore]:
     opened = told.store()
     opened.login()
     yield opened
-    opened.close()
+    kept = opened.close()
+    if kept:
+        kept.leave()
 
 
 def is_read(request: Request) -> bool:
@@ -466,6 +468,7 @@ def test_https_goes_through_the_proxy_and_the_host_is_still_verified(
     with ScriptedVault(SECRETS, tls=authority.good()) as server, Proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "other.example")
+        monkeypatch.delenv("no_proxy", raising=False)
         address = f"https://vault.example:{server.port}"
         assert "for another host than vault.example" in through(address, authority)
         assert set(proxy.asked) == {f"vault.example:{server.port}"}
