@@ -74,11 +74,12 @@ class Job:
     def run(self, secrets: str, store: Memory, **inputs: str) -> int:
         """Run ``imip-secrets action`` with these inputs (``_`` for ``-``); return its exit status."""
         given = {f"INPUT_{name.upper()}": text for name, text in inputs.items()}
-        with (
-            registered(store),
-            mock.patch.dict(os.environ, {**self.environ, "INPUT_SECRETS": secrets, **given}, clear=True),
-        ):
-            return self.watch(lambda: __main__.main(["action"]))
+        return self.start("action", store, INPUT_SECRETS=secrets, **given)
+
+    def start(self, command: str, store: Memory, **environ: str) -> int:
+        """Run a command of the program with these variables besides; return its exit status."""
+        with registered(store), mock.patch.dict(os.environ, {**self.environ, **environ}, clear=True):
+            return self.watch(lambda: __main__.main([command]))
 
     def watch(self, program: Callable[[], int]) -> int:
         """Run a program and keep what it prints."""

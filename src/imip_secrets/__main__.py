@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
+_ACTION, _CLEANUP = "action", "cleanup"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,9 +25,9 @@ def main(arguments: Sequence[str]) -> int:
         The exit status.
 
     """
-    is_action = list(arguments) == ["action"]
+    in_job = list(arguments) in ([_ACTION], [_CLEANUP])
     try:
-        status = _run(arguments, is_action=is_action)
+        status = _run(arguments, in_job=in_job)
         _flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -38,18 +39,22 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the boundary
         # Not by the console, which may be the cause. Standard output is the log of the action; else it is data.
-        mark, stream = ("::error title=imip-secrets::", sys.stdout) if is_action else ("", sys.stderr)
+        mark, stream = ("::error title=imip-secrets::", sys.stdout) if in_job else ("", sys.stderr)
         print(f"{mark}{_unforeseen(error)}", file=stream, flush=True)
         return 1
     return status
 
 
-def _run(arguments: Sequence[str], *, is_action: bool) -> int:
-    if is_action:
-        # The action is no command line: it starts without the modules that one needs.
-        from imip_secrets import action  # noqa: PLC0415 - either this or the command line
+def _run(arguments: Sequence[str], *, in_job: bool) -> int:
+    # The steps of a job are no command line: they start without the modules that one needs.
+    if in_job and arguments[0] == _ACTION:
+        from imip_secrets import action  # noqa: PLC0415 - one of the three
 
         return action.main(os.environ)
+    if in_job:
+        from imip_secrets import cleanup  # noqa: PLC0415 - see above
+
+        return cleanup.main(os.environ)
     from imip_secrets import cli  # noqa: PLC0415 - see above
 
     return cli.main(arguments)

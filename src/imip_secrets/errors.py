@@ -9,10 +9,11 @@ through :func:`imip_secrets.foreign.tame`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Problem:
     """One thing that stopped the run.
 
     Args:
@@ -33,7 +34,7 @@ class Problem(NamedTuple):
 
     def at(self, where: str) -> Problem:
         """Return the same problem, said to be at another place."""
-        return self._replace(where=where)
+        return replace(self, where=where)
 
 
 class ImipError(Exception):

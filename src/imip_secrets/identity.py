@@ -6,7 +6,8 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imip_secrets.foreign import tame
 
@@ -22,7 +23,8 @@ CLOCK_SECONDS = 300
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
-class IdToken(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class IdToken:
     """A signed token made for one audience, good for some five minutes.
 
     Args:

@@ -10,8 +10,9 @@ sudo drops (``plugins/sudoers/env.c``), and what the runner itself keeps back.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
@@ -33,7 +34,8 @@ class Origin(Enum):
     MADE = "from a key, a listing, a path segment, or after a prefix"
 
 
-class _Patterns(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Patterns:
     """Names and patterns in upper case; a pattern holds one ``*``."""
 
     exact: frozenset[str]
@@ -59,7 +61,8 @@ class _Patterns(NamedTuple):
         )
 
 
-class _Group(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Group:
     """Names that are dangerous for one reason.
 
     Args:

@@ -13,6 +13,7 @@ key stands as it is written.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets import document
@@ -35,7 +36,8 @@ _NOT_NAME = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 _SHOWN = 120
 
 
-class Reference(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reference:
     """What a line refers to and how it is to be taken.
 
     Args:
@@ -65,7 +67,8 @@ class Reference(NamedTuple):
     mask: bool | None = None
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Line:
     """One line of the request.
 
     Args:

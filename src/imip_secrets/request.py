@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imip_secrets import names, references, variables
 from imip_secrets.errors import Problem, UsageError
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import Target
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Request:
     """A request that is free of every mistake that can be known beforehand.
 
     Args:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imip_secrets import document, names
 from imip_secrets.errors import ImipError, MissingError, Problem
@@ -24,7 +25,8 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")  # from the URL-safe letters
 _SHOWN = 80  # characters of a key or path that an error shows
 
 
-class Variable(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Variable:
     """A name and the value that it is to have.
 
     Args:
@@ -52,7 +54,8 @@ class Variable(NamedTuple):
         return Origin.WRITTEN if self.line.name else Origin.MADE
 
 
-class Named(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Named:
     """A name with what gives it, as far as that is known.
 
     Args:
@@ -222,7 +225,8 @@ def _one_key(take: _Taker, key: str, keys: dict[str, document.Json] | None, foun
     return [take(key, Secret(document.text_of(content)), found)]
 
 
-class _Taker(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Taker:
     """Makes the variables of one target of a line."""
 
     line: Line

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets.errors import ImipError, Problem, StoreError
+from imip_secrets.runner import files, handover, report
 from imip_secrets.runner.report import not_masked
 from imip_secrets.secret import Secret
-from imip_secrets.stores.base import Found
+from imip_secrets.stores.base import Found, Lease
 from job import BEFORE, Job, failing_at
 from spellings import shown
-from stand_ins.memory import Memory, denied, missing
+from stand_ins.memory import Memory, MemoryKept, denied, missing, registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,6 +153,91 @@ def test_a_summary_that_cannot_be_written_is_a_warning(job: Job) -> None:
 def test_no_summary_is_no_obstacle(job: Job) -> None:
     del job.environ["GITHUB_STEP_SUMMARY"]
     assert job.run("memory://a", Memory({"a": VALUE})) == 0
+
+
+# --- credentials that end with the job
+
+
+def leased(path: str = "a", seconds: int = 3600) -> Found:
+    return Found(Secret(VALUE), lease=Lease(Secret(f"{path}/lease-id"), seconds, renewable=True))
+
+
+def announced(job: Job) -> None:
+    """Leave the mark of a cleanup step."""
+    folder = files.private_folder(job.temp)
+    (folder / handover.MARK).touch()
+
+
+def left(job: Job) -> list[handover.Handover]:
+    with registered(Memory()):
+        notes = [handover.read(folder) for folder in handover.folders(job.temp)]
+    return [note for note in notes if note != handover.Handover()]
+
+
+def test_credentials_are_handed_to_the_cleanup_step(job: Job) -> None:
+    announced(job)
+    kept = MemoryKept(["a", "b"])
+    assert job.run("memory://a\nB = memory://a", Memory({"a": leased()}, kept=kept)) == 0
+    assert kept.calls == ["leave"]
+    assert left(job) == [handover.Handover(("A", "B"), (("memory", {"leases": "a b", "says": ""}),))]
+    log = job.log()
+    assert "Memory: the cleanup step revokes 2 leases when the job ends." in log.lines
+    assert log.issues == []
+    assert "lease-id" not in log.text
+    assert "lives 1 hour" in job.summary.read_text(encoding="utf-8").replace("&#49;", "1")
+
+
+def test_without_a_cleanup_step_the_log_says_so_and_how_long_they_live_and_no_credential_is_left(job: Job) -> None:
+    kept = MemoryKept(["a", "b"])
+    assert job.run("memory://a", Memory({"a": leased()}, kept=kept)) == 0
+    assert kept.calls == ["leave"]
+    assert list(job.temp.iterdir()) == []
+    (issue,) = job.log().issues
+    assert issue == ("warning", report.nobody_cleans_up("a for 1h, b for 1h"))
+
+
+def test_credentials_that_end_before_the_job_are_warned_of_once_for_all_lines(job: Job) -> None:
+    announced(job)
+    store = Memory({"a": leased(seconds=1799), "b": leased(seconds=1800)}, kept=MemoryKept(["a", "b"]))
+    assert job.run("memory://a\nX = memory://a\nmemory://b", store) == 0
+    assert [text for _, text in job.log().issues] == [report.short_lived("a", 1799, 30)]
+    assert job.run("memory://a", store, vault_lease_minutes="29", overwrite_env="true") == 0
+    assert job.log().issues == []
+
+
+def test_what_is_exported_is_known_to_the_cleanup_step_and_what_is_not_is_not(job: Job) -> None:
+    announced(job)
+    assert job.run("memory://a\nKEY = memory://a?as=file", Memory({"a": VALUE})) == 0
+    assert left(job) == [handover.Handover(("A", "KEY"))]
+    for folder in list(handover.folders(job.temp)):
+        handover.remove(folder)
+    announced(job)
+    assert job.run("memory://a", Memory({"a": VALUE}), export_env="false") == 0
+    assert left(job) == []
+    assert job.run("memory://a", Memory({"a": leased()}, kept=MemoryKept(["a"])), export_env="false") == 0
+    assert left(job) == [handover.Handover((), (("memory", {"leases": "a", "says": ""}),))]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_credentials_end_when_they_cannot_be_delivered_at_any_moment(job: Job, fault: BaseException) -> None:
+    announced(job)
+    # A folder, four files and four renames: the note, the value, the outputs, the environment.
+    for number in range(9):
+        kept = MemoryKept(["a"])
+        with failing_at(number, fault) as calls:
+            status = job.run("memory://a\nKEY = memory://a?as=file", Memory({"a": leased()}, kept=kept))
+        assert status == (130 if isinstance(fault, KeyboardInterrupt) else 1), calls
+        assert (kept.calls, left(job)) == (["end"], []), calls
+    with failing_at(9, fault) as calls:
+        job.run("memory://a\nKEY = memory://a?as=file", Memory({"a": leased()}, kept=MemoryKept(["a"])))
+    assert len(left(job)) == 1, calls
+
+
+def test_credentials_end_when_a_variable_is_taken(job: Job) -> None:
+    job.environ["A"] = "something else"
+    kept = MemoryKept(["a"])
+    assert job.run("memory://a", Memory({"a": leased()}, kept=kept)) == 1
+    assert kept.calls == ["end"]
 
 
 # --- what fails
@@ -501,7 +587,7 @@ def test_a_run_with_vault_alone_imports_no_other_sdk(job: Job) -> None:
         INPUT_TIMEOUT_SECONDS="5",
     )
     assert "imip_secrets.stores.vault_connections" in modules
-    assert modules & (SDKS - {"hvac"} | {"urllib3", "argparse", "dataclasses"}) == set()
+    assert modules & (SDKS - {"hvac"} | {"urllib3", "argparse"}) == set()
 
 
 def test_a_run_with_aws_alone_imports_no_other_sdk(job: Job) -> None:

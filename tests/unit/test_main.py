@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imip_secrets import __main__, __version__, action, cli
+from imip_secrets import __main__, __version__, action, cleanup, cli
 from imip_secrets.secret import Secret
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,22 @@ def test_action_alone_is_the_action(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given == [os.environ]
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["action", "--help"]])
+def test_cleanup_alone_is_the_end_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleanup, "main", lambda environ: 7 if environ is os.environ else 8)
+    assert __main__.main(["cleanup"]) == 7
+
+
+def test_a_defect_of_the_cleanup_is_an_annotation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cleanup, "main", fail)
+    assert __main__.main(["cleanup"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("::error title=imip-secrets::imip-secrets has a defect (OddError")
+    assert VALUE not in out + err
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["action", "--help"], ["cleanup", "now"]])
 def test_everything_else_is_the_command_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "main", lambda given: 7 if given == arguments else 8)
     assert __main__.main(arguments) == 7

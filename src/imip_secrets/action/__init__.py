@@ -6,8 +6,9 @@ A mode is one module here (see :class:`Mode`) and one row in :data:`MODES`.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from imip_secrets import libraries, request
 from imip_secrets.action.telling import TITLE, Teller
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from imip_secrets.runner.commands import Console
 
 
-class ModeRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ModeRow:
     """What is known of a mode before its module is imported.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 TITLE = "imip-secrets"
 
 
-class Teller(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Teller:
     """Speaks to the person who reads the log and the summary.
 
     Args:

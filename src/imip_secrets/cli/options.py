@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 # What belongs to the action alone: it says how the job gets its variables.
 OF_THE_ACTION = frozenset(
-    {"mode", "secrets", "export-env", "env-file", "overwrite-env", "mask-floor", "aws-role-session-name"}
+    {
+        "mode",
+        "secrets",
+        "export-env",
+        "env-file",
+        "overwrite-env",
+        "mask-floor",
+        "aws-role-session-name",
+        "vault-lease-minutes",
+    }
 )
 # What says where secrets go in GitHub is for the one command that writes them there.
 _OF_SYNC = "Sync"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imip_secrets import dotenv
 from imip_secrets.errors import ImipError, Problem
-from imip_secrets.runner import files, masks
+from imip_secrets.runner import files, handover, masks
 from imip_secrets.secret import Secret
 
 if TYPE_CHECKING:
@@ -23,17 +24,22 @@ if TYPE_CHECKING:
     from imip_secrets.request import Request
     from imip_secrets.runner.commands import Console
     from imip_secrets.settings import Settings
+    from imip_secrets.stores.base import Kept
     from imip_secrets.variables import Variable
 
 
-class Places(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Places:
     """Where the job's variables go.
 
     Args:
         environment: ``GITHUB_ENV``, or None when variables are not exported.
         outputs: ``GITHUB_OUTPUT``, or None outside a step with outputs.
         dotenv: The file of ``env-file``, or None.
-        temporary: ``RUNNER_TEMP``, for files of values, or None when there are none.
+        temporary: ``RUNNER_TEMP``, for files of values and for what the cleanup
+            step is told, or None when there are none.
+        outside: What the other steps of the job call that folder, where they see another path.
+        awaited: Whether a cleanup step will end and remove what is left.
 
     """
 
@@ -41,6 +47,8 @@ class Places(NamedTuple):
     outputs: Path | None
     dotenv: Path | None
     temporary: Path | None
+    outside: Path | None = None
+    awaited: bool = False
 
     @classmethod
     def of(cls, wanted: Request, environ: Mapping[str, str]) -> Places:
@@ -51,13 +59,19 @@ class Places(NamedTuple):
 
         """
         settings = wanted.settings
+        temporary = _path(environ, "RUNNER_TEMP")
+        awaited = temporary is not None and handover.is_awaited(temporary)
+        if not awaited and not any(line.reference.as_file for line in wanted.lines):
+            temporary = None
         workspace = Path(environ.get("GITHUB_WORKSPACE", ""))
         places = cls(
             _path(environ, "GITHUB_ENV") if settings.flag("export-env") else None,
             _path(environ, "GITHUB_OUTPUT"),
             # A relative path is meant from the workspace, where the other steps of the job start.
             workspace / settings["env-file"] if settings.given("env-file") else None,
-            _path(environ, "RUNNER_TEMP") if any(line.reference.as_file for line in wanted.lines) else None,
+            temporary,
+            _outside(temporary, environ),
+            awaited,
         )
         problems = list(places._missing(wanted))
         if problems:
@@ -123,24 +137,38 @@ def unfit(variables: Iterable[Variable]) -> list[Problem]:
     return [*problems, total] if total else problems
 
 
-def write(variables: Sequence[Variable], places: Places, console: Console) -> None:
-    """Write everything, or nothing; the environment last.
+def write(variables: Sequence[Variable], places: Places, console: Console, kept: Sequence[Kept] = ()) -> None:
+    """Write everything, or nothing: what the cleanup step must know first, the environment last.
+
+    Args:
+        variables: What the job gets.
+        places: Where it goes.
+        console: Where something is said.
+        kept: Credentials among the values, for the cleanup step to end.
 
     Raises:
         ImipError: something cannot be written; every file is as it was.
 
     """
     with ExitStack() as undoing:
-        paths = _private_paths(variables, places, undoing)
-        pairs = [
-            (variable.name, str(paths[variable.name]) if variable.name in paths else variable.value.reveal())
-            for variable in variables
-        ]
-        changes = [
-            files.Change(paths[variable.name], variable.value.reveal_bytes())
-            for variable in variables
-            if variable.name in paths
-        ]
+        in_files = [variable for variable in variables if variable.line.reference.as_file]
+        told = places.awaited and (places.environment or kept)
+        changes: list[files.Change] = []
+        seen: dict[str, str] = {}
+        if places.temporary and (in_files or told):
+            folder = files.private_folder(places.temporary)
+            undoing.callback(_remove_empty, folder)
+            seen = {
+                variable.name: str((places.outside or places.temporary) / folder.name / variable.name)
+                for variable in in_files
+            }
+            if told:
+                names = [variable.name for variable in variables] if places.environment else []
+                changes.append(files.Change(folder / handover.NOTE, handover.note(names, kept), given=True))
+            changes += [
+                files.Change(folder / variable.name, variable.value.reveal_bytes(), given=True) for variable in in_files
+            ]
+        pairs = [(variable.name, seen.get(variable.name) or variable.value.reveal()) for variable in variables]
         if places.dotenv:
             changes.append(files.Change(places.dotenv, dotenv.dotenv(pairs).encode()))
         if places.outputs:
@@ -149,16 +177,6 @@ def write(variables: Sequence[Variable], places: Places, console: Console) -> No
             changes.append(files.Change(places.environment, files.block(pairs), adds=True))
         files.put(changes)
         undoing.pop_all()
-
-
-def _private_paths(variables: Iterable[Variable], places: Places, undoing: ExitStack) -> dict[str, Path]:
-    """Return where each value goes that is to be a file, by name, in a private folder made for them."""
-    names = [variable.name for variable in variables if variable.line.reference.as_file]
-    if not names or places.temporary is None:
-        return {}
-    folder = files.private_folder(places.temporary)
-    undoing.callback(_remove_empty, folder)
-    return {name: folder / name for name in names}
 
 
 def _remove_empty(folder: Path) -> None:
@@ -187,6 +205,22 @@ def _taken(variables: Iterable[Variable], environ: Mapping[str, str]) -> Iterato
                 variable.line.where,
                 "Give it another NAME, or set overwrite-env: true.",
             )
+
+
+def _outside(temporary: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return what ``RUNNER_TEMP`` is called outside of a container that runs this step alone.
+
+    A Docker action sees it as ``/github/runner_temp``, and of the machine's own
+    paths only ``RUNNER_WORKSPACE``, the folder beside it; the runner translates
+    back what a variable holds, for whoever needs that (actions/runner
+    ``ContainerActionHandler.cs``). In a job's container all steps see the same.
+    """
+    if temporary == _IN_DOCKER_ACTION and environ.get("RUNNER_WORKSPACE", "").startswith("/"):
+        return Path(environ["RUNNER_WORKSPACE"]).parent / "_temp"
+    return None
+
+
+_IN_DOCKER_ACTION = Path("/github/runner_temp")
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

@@ -81,6 +81,8 @@ class Change:
             file is refused.
         data: The content of a file of mode 0600, in place of one that may be
             there.
+        given: The file belongs to whom its folder belongs to, where we may give
+            it away: in a container we may be root, and the other steps are not.
         adds: The data is added to what the file holds instead, and the file
             keeps its owner and mode. Where no rename is possible (the file is
             a mount, the folder is not ours, another process of Windows holds
@@ -88,8 +90,9 @@ class Change:
 
     """
 
-    def __init__(self, path: Path, data: bytes, *, adds: bool = False) -> None:
+    def __init__(self, path: Path, data: bytes, *, given: bool = False, adds: bool = False) -> None:
         """Take note; nothing is written."""
+        self._given = given
         self._path = path
         self._data = data
         self._adds = adds
@@ -109,6 +112,8 @@ class Change:
                     _create(self._temporary, self._before + self._data, like=self._state)
                 else:
                     _create(self._temporary, self._data)
+                    if self._given:
+                        _give(self._temporary)
             except OSError as error:
                 self._must_append(error)
                 _open(self._path, "a").close()
@@ -192,7 +197,20 @@ def private_folder(parent: Path) -> Path:
     folder = parent / f"imip-secrets-{os.urandom(16).hex()}"
     with _explained(folder):
         folder.mkdir(mode=PRIVATE_FOLDER)
+        _give(folder)
     return folder
+
+
+def content(path: Path) -> bytes | None:
+    """Return what a regular file holds, or None if it is not there.
+
+    Raises:
+        ImipError: the path is a link or no regular file, or cannot be read.
+
+    """
+    with _explained(path, "read"):
+        data, state = _read(path)
+    return None if state is None else data
 
 
 def summary(path: Path, text: str) -> None:
@@ -301,6 +319,13 @@ def _resemble(path: Path, like: os.stat_result) -> None:
     path.chmod(stat.S_IMODE(like.st_mode))
 
 
+def _give(path: Path) -> None:
+    """Give what we have made to the owner of its folder, as root may; anybody else keeps what is his."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def _append(path: Path, data: bytes) -> None:
     with _open(path, "a") as file:
         size = os.fstat(file.fileno()).st_size
@@ -339,14 +364,14 @@ def _cut(data: bytes, room: int) -> bytes:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, done: str = "written") -> Iterator[None]:
     """Turn what the system says about a file into a problem."""
     try:
         yield
     except OSError as error:
         raise ImipError(
             Problem(
-                f"{tame(path)} cannot be written: {tame(error.strerror or 'unknown reason')}",
+                f"{tame(path)} cannot be {done}: {tame(error.strerror or 'unknown reason')}",
                 remedy="Check that its folder is there, has room and may be written by the user that runs this.",
             )
         ) from None

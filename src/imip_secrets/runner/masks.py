@@ -22,8 +22,9 @@ import json
 import re
 import string
 from binascii import b2a_base64
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ _UNSAYABLE = re.compile("[\r\n\ud800-\udfff]")
 _PASSWORD_HINT = re.compile(r"(?i)://|password|passwd|pwd")
 
 
-class Masks(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Masks:
     """What is hidden of one value.
 
     Args:

@@ -85,6 +85,22 @@ def not_masked(name: str) -> str:
     )
 
 
+def short_lived(path: str, seconds: int, minutes: int) -> str:
+    """Say that credentials may end before the job does."""
+    return (
+        f"The credentials of {tame(path, 120)} live {span(seconds)}, and the job may need them for {minutes} minutes "
+        "(vault-lease-minutes). Raise the TTL of their role, and of the token that makes them: they end with it."
+    )
+
+
+def nobody_cleans_up(what: str) -> str:
+    """Say how long credentials live that nobody ends."""
+    return (
+        f"No cleanup step has begun in this job, so nothing revokes what was made for it. It lives: {what}. Make "
+        "org/imip-secrets-action/cleanup@v1 the first step of the job."
+    )
+
+
 def facts(found: Found, now: datetime | None = None) -> str:
     """Return the version and age of what was found, for a line of text; "" when neither is known."""
     age = _age(found, now or datetime.now(timezone.utc))

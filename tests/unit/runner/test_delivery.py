@@ -356,7 +356,7 @@ def test_a_place_that_cannot_be_written_leaves_the_others_as_they_were(job: Job,
     if obstacle == "no folder":
         path = job.folder / "nowhere" / "file"
         field = {"env": "environment", "output": "outputs", "work/.env": "dotenv"}[which]
-        places = places._replace(**{field: path})
+        places = delivery.Places(**{**{name: getattr(places, name) for name in delivery.Places.__slots__}, field: path})
     else:
         path.unlink(missing_ok=True)
         path.symlink_to(job.folder / "elsewhere") if obstacle == "link" else path.mkdir()
