@@ -13,7 +13,7 @@ export UV_CACHE_DIR := .cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint bench bundle lock clean
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 8
@@ -49,10 +49,15 @@ lint: setup ## Check style, types, workflows and shell
 bench: setup ## Measure whole runs, and other actions beside them where their checkouts are named
 	PYTHONPATH=tests $(BIN)/python -m bench.run $(CASES)
 
+bundle: setup ## Build what a release has beside launch.py, build/bundle, with its archive; print their digests
+	$(BIN)/python -m release.bundle build/bundle
+
 lock: setup ## Resolve the locks anew: newest versions, one version of a package in all of them
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/aws.in --output-file requirements/aws.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/azure.in --output-file requirements/azure.txt
+	$(LOCK) --constraint requirements/dev.txt requirements/detect.in --output-file requirements/detect.txt
+	$(LOCK) --constraint requirements/dev.txt requirements/scan.in --output-file requirements/scan.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/vault.in --output-file requirements/vault.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/github.in --output-file requirements/github.txt
 	$(LOCK) --no-deps requirements/runner.in --output-file requirements/runner.txt

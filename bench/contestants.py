@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from bench.serve import AUDIENCE, ROLE, path
 
+from bench.serve import AUDIENCE, ROLE, path
 from stand_ins.aws import REGION
 from stand_ins.aws import ROLE as AWS_ROLE
 
@@ -47,29 +47,37 @@ def our_inputs(kind: str, servers: Servers, names: Collection[str]) -> dict[str,
     }
 
 
-def their_steps(kind: str, servers: Servers, names: Collection[str]) -> Steps:
-    """Return the steps of the others; none may be missing."""
+def their_steps(kind: str, servers: Servers, names: Collection[str], copies: Path | None = None) -> Steps:
+    """Return the steps of the others, none of which may be missing: from fresh copies where there is a folder."""
     if kind == "aws":
         login = {"aws-region": REGION, "role-to-assume": AWS_ROLE}
         # Their SDK takes the address from the environment.
         address = {"AWS_ENDPOINT_URL": servers.aws}
         ids = "\n".join(f"{name},{path(name)}" for name in names)
         return [
-            _step("PEER_AWS_CREDENTIALS", login, address),
-            _step("PEER_AWS_SECRETS", {"secret-ids": ids}, address),
+            _step("PEER_AWS_CREDENTIALS", login, address, copies),
+            _step("PEER_AWS_SECRETS", {"secret-ids": ids}, address, copies),
         ]
     wanted = ";\n".join(f"secret/data/{path(name)} value | {name}" for name in names)
     login = {"url": servers.vault, "method": "jwt", "role": ROLE, "jwtGithubAudience": AUDIENCE}
-    return [_step("PEER_VAULT_ACTION", {**login, "secrets": wanted}, {})]
+    return [_step("PEER_VAULT_ACTION", {**login, "secrets": wanted}, {}, copies)]
 
 
 def _script(variable: str) -> Path:
     return Path(os.environ.get(variable) or os.devnull, "dist", "index.js").absolute()
 
 
-def _step(variable: str, inputs: dict[str, str], environ: dict[str, str]) -> tuple[Sequence[str], dict[str, str]]:
+def _step(
+    variable: str, inputs: dict[str, str], environ: dict[str, str], copies: Path | None
+) -> tuple[Sequence[str], dict[str, str]]:
     """Run the action as the runner does (actions/runner ``Handler.cs``): its defaults too, names in upper case."""
     script = _script(variable)
+    if copies is not None:
+        folder = copies / variable.lower()
+        folder.mkdir()
+        shutil.copy(script.parents[1] / "action.yml", folder)
+        shutil.copytree(script.parent, folder / "dist")
+        script = folder / "dist" / script.name
     action = yaml.safe_load((script.parents[1] / "action.yml").read_text(encoding="utf-8"))
     defaults = {name: str(each["default"]) for name, each in action["inputs"].items() if "default" in each}
     texts = {

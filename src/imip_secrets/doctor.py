@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imip_secrets.foreign import tame
@@ -47,7 +46,7 @@ def examine(
         return token
 
     try:
-        result = harvest(request.lines, replace(context, id_token=id_token))
+        result = harvest(request.lines, context.asking(id_token))
     finally:
         # Nobody gets what was made for this.
         end_all(context.kept, context.notice)

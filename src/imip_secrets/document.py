@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from imip_secrets.foreign import tame
@@ -35,16 +34,27 @@ _POINTER = r"(?:/(?:[^~/]|~[01])*)+"  # RFC 6901 section 3
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Number:
-    """A JSON number.
+    """A JSON number; it may be a value's, so it shows nothing of itself.
 
     Args:
         text: The number as it is written in the document.
 
     """
 
-    text: str
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        """Hold the text."""
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as it is written: 1.0 is not 1."""
+        return self.text == other.text if isinstance(other, Number) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Hash as it is compared."""
+        return hash(self.text)
 
 
 Json: TypeAlias = "bool | Number | str | list[Json] | dict[str, Json] | None"

@@ -9,11 +9,10 @@ through :func:`imip_secrets.foreign.tame`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that stopped the run.
 
     Args:
@@ -34,7 +33,7 @@ class Problem:
 
     def at(self, where: str) -> Problem:
         """Return the same problem, said to be at another place."""
-        return replace(self, where=where)
+        return self._replace(where=where)
 
 
 class ImipError(Exception):

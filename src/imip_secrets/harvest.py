@@ -9,7 +9,6 @@ the missing secrets of another.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
@@ -41,11 +40,10 @@ _SHOWN_PATHS = 3
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True)
 class Harvest:
     """What came of a request.
 
-    Args:
+    Attributes:
         logins: For each store that let us in, by its title, who we are there.
         outcomes: For each line, in order, each target with what was found or
             why it was not. A listing that failed or found nothing is there
@@ -55,9 +53,11 @@ class Harvest:
 
     """
 
-    logins: dict[str, str] = field(default_factory=dict)
-    outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.logins: dict[str, str] = {}
+        self.outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = []
+        self.problems: list[Problem] = []
 
 
 def harvest(lines: Sequence[Line], context: Context) -> Harvest:

@@ -23,21 +23,28 @@ from typing import TYPE_CHECKING
 from imip_secrets.errors import ImipError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
 class _Launch:
     """How this process was started."""
 
     locks: Path | None = None
+    bundled: Collection[str] = ()
 
 
-def use_locks(root: Path) -> None:
+def use_locks(root: Path, bundled: Collection[str] = ()) -> None:
     """Take the libraries of this process from the locks in ``root``.
 
     ``launch.py`` says so, since it starts a Python that has nothing else.
+
+    Args:
+        root: The folder of the locks.
+        bundled: The sets that are there already, in the bundle of a release, which is then the last on the path.
+
     """
     _Launch.locks = root
+    _Launch.bundled = bundled
 
 
 def provide(names: Iterable[str], environ: Mapping[str, str]) -> None:
@@ -54,17 +61,20 @@ def provide(names: Iterable[str], environ: Mapping[str, str]) -> None:
         ImipError: There is no safe place, or a set could not be installed.
 
     """
-    if _Launch.locks is None:
+    lacking = [name for name in names if name not in _Launch.bundled]
+    if _Launch.locks is None or not lacking:
         return
     folder = _private_folder(environ)
-    sets = {lock: folder / _key(lock) for lock in (_Launch.locks / f"{name}.txt" for name in names)}
+    sets = {lock: folder / _key(lock) for lock in (_Launch.locks / f"{name}.txt" for name in lacking)}
     missing = {lock: place for lock, place in sets.items() if not place.is_dir()}
     if missing:
         from imip_secrets.installing import install  # noqa: PLC0415 - what a warm run never needs
 
         install(missing, environ)
-    # At the end, so that Python's own modules come first. Two sets may hold the same package, in the same version.
-    sys.path.extend(str(place) for place in sets.values() if str(place) not in sys.path)
+    # Python's own modules come first. Two sets may hold the same package, in the same version; what the bundle has of
+    # one is not the whole of it, so it comes last.
+    last = len(sys.path) - bool(_Launch.bundled)
+    sys.path[last:last] = [str(place) for place in sets.values() if str(place) not in sys.path]
 
 
 def _key(lock: Path) -> str:

@@ -10,9 +10,8 @@ sudo drops (``plugins/sudoers/env.c``), and what the runner itself keeps back.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
@@ -34,8 +33,7 @@ class Origin(Enum):
     MADE = "from a key, a listing, a path segment, or after a prefix"
 
 
-@dataclass(frozen=True, slots=True)
-class _Patterns:
+class _Patterns(NamedTuple):
     """Names and patterns in upper case; a pattern holds one ``*``."""
 
     exact: frozenset[str]
@@ -61,8 +59,7 @@ class _Patterns:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """Names that are dangerous for one reason.
 
     Args:

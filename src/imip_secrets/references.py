@@ -13,7 +13,6 @@ key stands as it is written.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets import document
@@ -36,8 +35,7 @@ _NOT_NAME = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 _SHOWN = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """What a line refers to and how it is to be taken.
 
     Args:
@@ -67,8 +65,7 @@ class Reference:
     mask: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of the request.
 
     Args:

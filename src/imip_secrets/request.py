@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets import names, references, variables
 from imip_secrets.errors import Problem, UsageError
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request that is free of every mistake that can be known beforehand.
 
     Args:

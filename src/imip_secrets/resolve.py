@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.errors import ImipError
 from imip_secrets.harvest import harvest
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from imip_secrets.variables import Variable
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """Everything that was asked for.
 
     Args:

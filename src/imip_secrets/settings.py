@@ -7,8 +7,7 @@ held equal to this one by a test; the command line makes its options from it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from imip_secrets.errors import Problem
@@ -26,8 +25,7 @@ _REFERENCE = re.compile(r"\s*[a-z-]+://")
 _TRUE, _FALSE = ("true",), ("false",)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """One setting.
 
     Args:
@@ -76,12 +74,24 @@ INPUTS: tuple[Input, ...] = (
           variables=("VAULT_ADDR", "BAO_ADDR")),
     Input("vault-namespace", "Vault", "The namespace of the login and of references that name none.",
           variables=("VAULT_NAMESPACE", "BAO_NAMESPACE")),
-    Input("vault-auth-method", "Vault", "How to log in.", "jwt", "choice", ("jwt", "token")),
+    Input("vault-auth-method", "Vault", "How to log in.", "jwt", "choice",
+          ("jwt", "token", "approle", "kubernetes", "userpass", "ldap", "github")),
     Input("vault-auth-path", "Vault", "Where the login method is mounted (default: the method's name)."),
-    Input("vault-role", "Vault", "The role to log in with."),
+    Input("vault-role", "Vault", "The role to log in with, for the login methods jwt and kubernetes."),
     Input("vault-audience", "Vault", "The audience of the ID token for Vault (default: the address of Vault)."),
     Input("vault-token", "Vault", "A token, for the login method token.", kind="secret",
           variables=("VAULT_TOKEN", "BAO_TOKEN")),
+    Input("vault-role-id", "Vault", "The role id of an AppRole, for the login method approle.",
+          variables=("VAULT_ROLE_ID",)),
+    Input("vault-secret-id", "Vault", "Its secret id, or the token that it is wrapped in, which is unwrapped.",
+          kind="secret", variables=("VAULT_SECRET_ID",)),
+    Input("vault-username", "Vault", "The user's name, for the login methods userpass and ldap.",
+          variables=("VAULT_USERNAME",)),
+    Input("vault-password", "Vault", "The user's password.", kind="secret", variables=("VAULT_PASSWORD",)),
+    Input("vault-github-token", "Vault", "A personal access token of GitHub, for the login method github.",
+          kind="secret", variables=("VAULT_AUTH_GITHUB_TOKEN",)),
+    Input("vault-kubernetes-token-path", "Vault", "The file with the pod's token, for the login method kubernetes.",
+          "/var/run/secrets/kubernetes.io/serviceaccount/token"),
     Input("vault-ca-certificate", "Vault", "The PEM certificate that Vault's is signed by.", kind="lines"),
     Input("vault-client-certificate", "Vault", "A PEM client certificate for mutual TLS.", kind="lines"),
     Input("vault-client-key", "Vault", "The PEM key of the client certificate.", kind="secret"),

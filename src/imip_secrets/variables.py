@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets import document, names
 from imip_secrets.errors import ImipError, MissingError, Problem
@@ -25,8 +24,7 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")  # from the URL-safe letters
 _SHOWN = 80  # characters of a key or path that an error shows
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """A name and the value that it is to have.
 
     Args:
@@ -54,8 +52,7 @@ class Variable:
         return Origin.WRITTEN if self.line.name else Origin.MADE
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """A name with what gives it, as far as that is known.
 
     Args:
@@ -225,8 +222,7 @@ def _one_key(take: _Taker, key: str, keys: dict[str, document.Json] | None, foun
     return [take(key, Secret(document.text_of(content)), found)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Taker:
+class _Taker(NamedTuple):
     """Makes the variables of one target of a line."""
 
     line: Line

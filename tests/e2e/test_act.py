@@ -115,11 +115,14 @@ class Watched(FaultServer):
 class Servers:
     """One set for all tests here. Each looks at what came since it began."""
 
-    def __init__(self, issuer: Issuer, vault: Vault, vault_front: Watched, aws_front: Watched) -> None:
+    def __init__(
+        self, issuer: Issuer, vault: Vault, vault_front: Watched, aws_front: Watched, *, released: bool
+    ) -> None:
         self.issuer = issuer
         self.vault = vault
         self.vault_front = vault_front
         self.aws_front = aws_front
+        self.released = released
 
     def credentials(self) -> list[str]:
         """Give every credential that was handed out: ID tokens, Vault's tokens, AWS's three parts."""
@@ -157,11 +160,12 @@ class Servers:
             environ={"KEPT": str(kept), **(environ or {})},
             variables={"VAULT": self.vault_front.url, "AWS": self.aws_front.url},
             tools=tools,
+            released=self.released,
         )
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
+@pytest.fixture(scope="module", params=["as on main", "as released"])
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     with (
         Issuer() as issuer,
         Vault() as vault,
@@ -175,7 +179,7 @@ def servers() -> Iterator[Servers]:
         vault.trust(issuer)
         subject = "repo:octo-org/octo-repo:environment:production"
         vault.role("imip-ci", audience=vault_front.url, policies=["imip"], bound_subject=subject)
-        yield Servers(issuer, vault, vault_front, front)
+        yield Servers(issuer, vault, vault_front, front, released=request.param == "as released")
 
 
 class Canary:

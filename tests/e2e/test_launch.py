@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from release import bundle
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 BASH = shutil.which("bash")
@@ -127,12 +129,14 @@ class Machine:
         folder: Everything is below it.
         programs: What is on PATH, besides the system's programs.
         environ: What the job's environment holds besides.
+        prefix: A command that runs the step's.
 
     """
 
     folder: Path
     programs: Path = field(init=False)
     environ: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.action = self.folder / "action"
@@ -148,6 +152,21 @@ class Machine:
         (self.action / "src" / "imip_secrets" / "__main__.py").write_text(PROBE, encoding="utf-8")
         (self.action / "requirements").mkdir()
         (self.programs / "env").symlink_to(shutil.which("env") or "")
+
+    def release(self, *sets: str, byte_code: bool = True) -> Path:
+        """Make the checkout a release: the program, and library sets that are empty, in a bundle."""
+        folder = self.action / "bundle"
+        folder.mkdir()
+        (self.action / "src" / "imip_secrets").rename(folder / "imip_secrets")
+        (self.action / "src").rmdir()
+        (folder / "requirements").mkdir()
+        for name in sets:
+            (folder / "requirements" / f"{name}.txt").write_text("")
+        (folder / "data.json").write_text("{}")
+        if byte_code:
+            bundle._compile(folder, PYTHON)
+        bundle.seal(folder)
+        return folder
 
     def add_python(self, program: Path | None = None, name: str = "python3") -> None:
         (self.programs / name).symlink_to(program or PYTHON)
@@ -170,7 +189,7 @@ class Machine:
         (step,) = yaml.safe_load((self.action / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
         script = self.folder / "step.sh"
         script.write_text(step["run"], encoding="utf-8")
-        shell = [BASH or "", *step["shell"].split()[1:-1], str(script)]
+        shell = [*self.prefix, BASH or "", *step["shell"].split()[1:-1], str(script)]
         return subprocess.Popen(
             shell,
             cwd=self.workspace,
@@ -307,6 +326,49 @@ def test_an_index_that_is_down_stops_the_run(machine: Machine) -> None:
     assert machine.sets() == []
 
 
+@pytest.fixture
+def closed(machine: Machine) -> Iterator[Machine]:
+    """Give the machine when nothing of it can be written to but the home; call it once everything is there."""
+    machine.add_python()
+    # Without these, a mode hinders root as it does everybody.
+    powers = ("--bounding-set", "-dac_override,-dac_read_search,-fowner")
+    machine.prefix = [shutil.which("setpriv") or "setpriv", *powers] if os.geteuid() == 0 else []
+    yield machine
+    for folder in machine.folder.rglob("*/"):
+        folder.chmod(0o755)
+
+
+def close(machine: Machine) -> None:
+    for folder in (machine.workspace, machine.tools, machine.action, *machine.action.rglob("*/")):
+        folder.chmod(0o555)
+
+
+def test_a_workspace_an_action_and_a_tool_cache_that_cannot_be_written_to(closed: Machine, index: Index) -> None:
+    closed.lock(index.url)
+    close(closed)
+    said = closed.probe(PROBE_SETS="probe")
+    assert said["value"] == 42
+    assert Path(said["path"][-1]).is_relative_to(closed.folder / "home" / ".cache")
+    assert closed.sets() == []
+
+
+def test_no_place_for_libraries_is_told(closed: Machine, index: Index) -> None:
+    closed.lock(index.url)
+    close(closed)
+    status, output = closed.run(PROBE_SETS="probe", HOME=str(closed.workspace))
+    assert status == 1
+    assert output.startswith(f"PROBLEM there is no safe folder for libraries: {closed.tools}/imip-secrets-")
+    assert "cannot be made (Permission denied)" in output
+    assert "that it alone may write to" in output
+    assert index.asked == []
+
+
+def test_a_release_in_folders_that_cannot_be_written_to(closed: Machine) -> None:
+    closed.release()
+    close(closed)
+    closed.probe()
+
+
 def test_the_real_locks_can_be_installed(machine: Machine) -> None:
     machine.add_python()
     shutil.copy(ROOT / "requirements" / "runner.txt", machine.action / "requirements")
@@ -353,6 +415,128 @@ def test_launch_turns_old_pythons_away_in_words_they_can_read(monkeypatch: pytes
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
     with pytest.raises(SystemExit, match=r"^::error title=imip-secrets::.* is Python 3\.9\. Start it with a newer"):
         runpy.run_path(str(ROOT / "launch.py"))
+
+
+# --- a release -------------------------------------------------------------------------------------------------------
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("byte_code", [True, False], ids=["with byte-code", "a Python whose byte-code is not there"])
+def test_a_release_runs_from_its_bundle_and_writes_nothing(machine: Machine, *, byte_code: bool) -> None:
+    machine.add_python()
+    folder = machine.release("probe-not", byte_code=byte_code)
+    before = snapshot(machine.action)
+    said = machine.probe()
+    assert said["path"][-1] == str(folder)
+    assert not [entry for entry in said["path"][:-1] if "packages" in entry or str(machine.folder) in entry]
+    assert snapshot(machine.action) == before
+    assert machine.sets() == []
+
+
+def test_a_set_of_the_bundle_is_not_installed(machine: Machine, index: Index) -> None:
+    machine.add_python()
+    machine.lock(index.url)
+    folder = machine.release("probe")
+    (folder / "probe.py").write_text("VALUE = 'of the bundle'\n")
+    bundle.seal(folder)
+    assert machine.probe(PROBE_SETS="probe")["value"] == "of the bundle"
+    assert (index.asked, machine.sets()) == ([], [])
+
+
+def test_a_set_that_is_not_in_the_bundle_is_installed_and_comes_before_it(machine: Machine, index: Index) -> None:
+    machine.add_python()
+    machine.lock(index.url)
+    folder = machine.release("other")
+    (folder / "probe.py").write_text("VALUE = 'a part of it that another set has'\n")
+    bundle.seal(folder)
+    said = machine.probe(PROBE_SETS="probe")
+    assert said["value"] == 42
+    assert said["path"][-1] == str(folder)
+    assert [name.split("-")[0] for name in machine.sets()] == ["probe"]
+
+
+def test_modules_of_python_come_before_the_bundle(machine: Machine) -> None:
+    machine.add_python()
+    folder = machine.release()
+    (folder / "ssl.py").write_text("raise SystemExit('not this one')\n")
+    bundle.seal(folder)
+    machine.probe()
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+SOURCE, BYTE_CODE = "imip_secrets/errors.py", f"imip_secrets/__pycache__/errors.{sys.implementation.cache_tag}.pyc"
+
+
+@pytest.mark.parametrize(
+    ("file", "byte_code", "damage"),
+    [
+        pytest.param(BYTE_CODE, True, flip, id="a byte of byte-code"),
+        pytest.param(SOURCE, False, flip, id="a byte of a source"),
+        pytest.param("data.json", True, flip, id="a byte of data"),
+        pytest.param("data.json", True, Path.unlink, id="no data"),
+        pytest.param(SOURCE, True, Path.unlink, id="no module"),
+        pytest.param("MANIFEST", True, Path.unlink, id="no manifest"),
+    ],
+)
+def test_a_damaged_bundle_is_refused(
+    file: str, damage: Callable[[Path], None], machine: Machine, *, byte_code: bool
+) -> None:
+    machine.add_python()
+    damage(machine.release(byte_code=byte_code) / file)
+    status, output = machine.run()
+    assert status == 1
+    assert output == (
+        f"::error title=imip-secrets::the file bundle/{file} of the action is not the one that was released: it was "
+        "changed, damaged or removed. Nothing was exported. Run the job again; on a runner that is kept, remove the "
+        "action from its folder _work/_actions first. If the change is meant, build the bundle anew: make bundle.\n"
+    )
+
+
+@pytest.mark.parametrize("line", [0, -1], ids=["the first", "the last"])
+def test_a_manifest_with_a_changed_byte_is_refused(line: int, machine: Machine) -> None:
+    machine.add_python()
+    manifest = machine.release() / "MANIFEST"
+    lines = manifest.read_text().splitlines()
+    used = [number for number, each in enumerate(lines) if "data.json" in each or BYTE_CODE in each]
+    lines[used[line]] = ("0" if lines[used[line]][0] != "0" else "1") + lines[used[line]][1:]
+    manifest.write_text("\n".join(lines) + "\n")
+    status, output = machine.run()
+    assert status == 1
+    assert output.startswith("::error title=imip-secrets::the file bundle/")
+    assert output.count("\n") == 1
+
+
+def test_a_module_that_the_release_does_not_have_is_refused(machine: Machine) -> None:
+    machine.add_python()
+    folder = machine.release("probe")
+    (folder / "probe.py").write_text("VALUE = 'of somebody else'\n")
+    status, output = machine.run(PROBE_SETS="probe")
+    assert status == 1
+    assert output.startswith("::error title=imip-secrets::the file bundle/probe.py of the action is not the one")
+    assert "of somebody else" not in output
+
+
+def test_a_module_that_nobody_has_is_missing_as_ever(machine: Machine) -> None:
+    machine.add_python()
+    machine.release("probe")
+    status, output = machine.run(PROBE_SETS="probe")
+    assert status == 1
+    assert "ModuleNotFoundError: No module named 'probe'" in output
+
+
+def test_a_release_in_folders_with_spaces_and_foreign_letters(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "Jürgens Läufer 実行")
+    machine.add_python()
+    machine.release()
+    machine.probe()
 
 
 # --- what an earlier step may have left --------------------------------------------------------------------------

@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stand_ins.oidc import OWNER, REPOSITORY, SHA
+from stand_ins.shipped import CHECKOUT, download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from stand_ins.oidc import Issuer
 
-CHECKOUT = Path(__file__).parents[2]
-SHIPPED = ("action.yml", "cleanup", "launch.py", "requirements", "src")
 ACTION = "org/imip-secrets-action@v1"
 # Where runs keep the action's libraries, as a self-hosted runner keeps its tool cache.
 TOOLS = CHECKOUT / ".cache" / "runner-tools"
@@ -112,6 +111,7 @@ def run(
     environ: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
     tools: Path = TOOLS,
+    released: bool = False,
 ) -> Job:
     """Run the only job of a workflow; ``uses: org/imip-secrets-action@v1`` is this checkout.
 
@@ -122,6 +122,7 @@ def run(
         environ: Variables of every step.
         variables: What ``vars.NAME`` gives.
         tools: The runner's tool cache.
+        released: Whether the action is to be as in a release, with its bundle.
 
     """
     with tempfile.TemporaryDirectory(prefix="imip-act-", ignore_cleanup_errors=True) as name:
@@ -133,7 +134,7 @@ def run(
         command = [
             *(program() or "act", "push", "--platform", "ubuntu-latest=-self-hosted", "--no-cache-server"),
             *("--action-offline-mode", "--action-cache-path", str(folder / "act")),
-            *("--local-repository", f"{ACTION}={_download(folder / 'action')}"),
+            *("--local-repository", f"{ACTION}={download(folder / 'action', released=released)}"),
             *_options("--env", {"GITHUB_REPOSITORY": f"{OWNER}/{REPOSITORY}", **(environ or {})}),
             *_options("--env", issuer.environ() if issuer else {}),
             *_options("--var", variables or {}),
@@ -159,18 +160,6 @@ def _workspace(folder: Path, workflow: str, files: Mapping[str, str]) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
     return workspace
-
-
-def _download(place: Path) -> Path:
-    """Put there what a job downloads with the action and runs."""
-    for name in SHIPPED:
-        source = CHECKOUT / name
-        if source.is_dir():
-            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            place.mkdir(exist_ok=True)
-            shutil.copy(source, place / name)
-    return place
 
 
 def _options(option: str, values: Mapping[str, str]) -> Iterator[str]:

@@ -16,10 +16,12 @@ from imip_secrets.stores.base import Context
 from stand_ins.faults import Answer, FaultServer, json_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from imip_secrets.identity import IdTokenSource
     from stand_ins.faults import Request, Step
 
 ROLE = "arn:aws:iam::123456789012:role/imip-ci"
@@ -84,6 +86,8 @@ class Run:
         ambient: See Context.
         tls: A server context.
         scheme: Whose store it is.
+        id_token: Gives ID tokens in place of this.
+        protect: Takes note of credentials in place of this.
         settings: More settings, underscores for hyphens; ``aws_role_to_assume=""`` logs in without a role.
 
     """
@@ -97,6 +101,8 @@ class Run:
         ambient: bool = False,
         tls: Any = None,  # noqa: ANN401  # ssl is imported by few
         scheme: str = "aws",
+        id_token: IdTokenSource | None = None,
+        protect: Callable[[Secret], None] | None = None,
         **settings: str,
     ) -> None:
         """Make the store; nothing is asked yet."""
@@ -114,8 +120,8 @@ class Run:
         }
         self.context = Context(
             settings=Settings({**base, **given}),
-            id_token=self._id_token,
-            protect=lambda part: self.protected.append(part.reveal()),
+            id_token=id_token or self._id_token,
+            protect=protect or (lambda part: self.protected.append(part.reveal())),
             notice=self.notices.append,
             deadline=Deadline(seconds),
             ambient=ambient,

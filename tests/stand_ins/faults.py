@@ -53,7 +53,9 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """The query, the first value of each name."""
-        return {name: values[0] for name, values in parse_qs(urlsplit(self.target).query).items()}
+        return {
+            name: values[0] for name, values in parse_qs(urlsplit(self.target).query, keep_blank_values=True).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,13 @@ class Step:
 
     Args:
         folder: Where its script is written to.
+        root: Where the action is; a bundle that is in this folder is what runs.
 
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
         """Write the script."""
+        self._root = root
         action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
         (step,) = action["runs"]["steps"]
         script = folder / "step.sh"
@@ -40,12 +42,12 @@ class Step:
         """Return the step's own variables for the inputs of a workflow, which lie over those of the job."""
         given = {**self._defaults, **inputs}
         own = {name: _EXPRESSION.sub(lambda found: given[found[1]], text) for name, text in self._environ.items()}
-        return {**own, "GITHUB_ACTION_PATH": str(ROOT)}
+        return {**own, "GITHUB_ACTION_PATH": str(self._root)}
 
 
-def traced_command(python: str) -> list[str]:
+def traced_command(python: str, root: Path = ROOT) -> list[str]:
     """Return what the step's script comes down to, with a trace of every import on standard error."""
-    return [python, "-I", "-S", "-X", "utf8", "-X", "importtime", str(ROOT / "launch.py"), "action"]
+    return [python, "-I", "-S", "-X", "utf8", "-X", "importtime", str(root / "launch.py"), "action"]
 
 
 def imported(trace: str) -> set[str]:

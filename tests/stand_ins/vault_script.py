@@ -66,7 +66,7 @@ class Caller:
             lambda secret: self.protected.append(secret.reveal()),
             self.notices.append,
             self.deadline,
-            ambient,
+            ambient=ambient,
         )
 
     def _token(self, audience: str) -> IdToken:

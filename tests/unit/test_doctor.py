@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,7 @@ def doctor(
 
     with registered(store):
         wanted = request.read({"secrets": secrets})
-        problems = examine(wanted, replace(context(), id_token=source), said.append, check)  # type: ignore[arg-type]  # a function
+        problems = examine(wanted, context().asking(source), said.append, check)  # type: ignore[arg-type]  # a function
     return said, [str(problem) for problem in problems]
 
 

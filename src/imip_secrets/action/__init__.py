@@ -6,9 +6,8 @@ A mode is one module here (see :class:`Mode`) and one row in :data:`MODES`.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from imip_secrets import libraries, request
 from imip_secrets.action.telling import TITLE, Teller
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from imip_secrets.runner.commands import Console
 
 
-@dataclass(frozen=True, slots=True)
-class ModeRow:
+class ModeRow(NamedTuple):
     """What is known of a mode before its module is imported.
 
     Args:

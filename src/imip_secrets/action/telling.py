@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.errors import ImipError
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 TITLE = "imip-secrets"
 
 
-@dataclass(frozen=True, slots=True)
-class Teller:
+class Teller(NamedTuple):
     """Speaks to the person who reads the log and the summary.
 
     Args:

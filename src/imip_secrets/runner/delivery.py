@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets import dotenv
 from imip_secrets.errors import ImipError, Problem
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from imip_secrets.variables import Variable
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Where the job's variables go.
 
     Args:

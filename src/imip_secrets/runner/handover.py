@@ -17,8 +17,7 @@ import re
 import shutil
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets import document
 from imip_secrets.runner import files
@@ -40,8 +39,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Handover:
+class Handover(NamedTuple):
     """What one step has left.
 
     Args:
@@ -52,6 +50,10 @@ class Handover:
 
     names: tuple[str, ...] = ()
     kept: tuple[tuple[str, dict[str, Json]], ...] = ()
+
+    def __repr__(self) -> str:
+        """Show nothing: it holds credentials."""
+        return "Handover()"
 
 
 def folders(temporary: Path) -> Iterator[Path]:

@@ -22,9 +22,8 @@ import json
 import re
 import string
 from binascii import b2a_base64
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
@@ -84,8 +83,7 @@ _UNSAYABLE = re.compile("[\r\n\ud800-\udfff]")
 _PASSWORD_HINT = re.compile(r"(?i)://|password|passwd|pwd")
 
 
-@dataclass(frozen=True, slots=True)
-class Masks:
+class Masks(NamedTuple):
     """What is hidden of one value.
 
     Args:

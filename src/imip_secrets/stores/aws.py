@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,7 @@ class AwsStore:
             raise StoreError(what, "Write it like aws://imip/*?region=us-east-1.")
         names = sorted(set(self._names(target)))
         rests = ((name, name.removeprefix(target.path)) for name in names if name.startswith(target.path))
-        return [replace(target, path=name) for name, rest in rests if rest and (deep or "/" not in rest)]
+        return [target._replace(path=name) for name, rest in rests if rest and (deep or "/" not in rest)]
 
     def _names(self, target: Target) -> Iterator[str]:
         """Give the names of all pages; AWS leaves out what is scheduled for deletion."""

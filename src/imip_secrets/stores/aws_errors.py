@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imip_secrets.foreign import tame
 from imip_secrets.stores.aws_failure import PERSISTENT, Failure
@@ -47,8 +46,7 @@ _REDIRECTS = range(300, 400)
 _SERVER_ERRORS = range(500, 600)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An answer by which AWS refuses.
 
     Args:
@@ -117,8 +115,7 @@ class Refusal:
         return Failure(what, f"Look up {self.code} in the documentation of the AWS API.")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What is asked for as errors speak of it, and who asks: what the stores of AWS share.
 
     Args:
@@ -182,9 +179,10 @@ class Asked:
         return Failure(what, "Check what answers there: a proxy, or the input aws-endpoint-url.", tries=2)
 
 
-@dataclass(frozen=True, slots=True)
 class Place(Asked):
     """A secret of Secrets Manager."""
+
+    __slots__ = ()
 
     def command(self, verb: str) -> str:
         """Give a command of the AWS command line for the secret."""

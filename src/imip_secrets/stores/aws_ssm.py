@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -104,13 +103,13 @@ class SsmStore:
             what = "a listing takes the start of names, not an ARN"
             raise StoreError(what, "Write it like aws-ssm:///imip/prod/*?region=us-east-1.")
         if not target.path.startswith("/"):
-            found = [replace(target, path=name) for name in sorted(set(self._described(target)))]
+            found = [target._replace(path=name) for name in sorted(set(self._described(target)))]
             found = [each for each in found if _goes_on(each.path, target.path, deep=deep)]
             self.expect(found)
             return found
         values = dict(self._below(target, deep=deep))
         names = sorted(name for name in values if _goes_on(name, target.path, deep=deep))
-        ahead = {replace(target, path=name): values[name] for name in names}
+        ahead = {target._replace(path=name): values[name] for name in names}
         with self._lock:
             self._read_ahead.update(ahead)
         return list(ahead)

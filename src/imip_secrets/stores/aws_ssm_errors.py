@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imip_secrets.stores.aws_errors import Asked
@@ -15,9 +14,10 @@ if TYPE_CHECKING:
 _MISSING = {"ParameterNotFound", "ParameterVersionNotFound", "ParameterVersionLabelNotFound"}
 
 
-@dataclass(frozen=True, slots=True)
 class Parameter(Asked):
     """A parameter, or the start of the names of many."""
+
+    __slots__ = ()
 
     def not_read(self, refusal: Refusal) -> Failure:
         """Explain why GetParameters or GetParameter was refused."""

@@ -9,8 +9,7 @@ stores, and imports its SDK no earlier than in ``open_store``.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One thing to read, however many lines use it.
 
     Args:
@@ -49,8 +47,7 @@ class Target:
     body: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """How long dynamic credentials live.
 
     Args:
@@ -65,8 +62,7 @@ class Lease:
     renewable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a store gave for a target.
 
     Args:
@@ -140,7 +136,6 @@ class Kept(Protocol):
         """Return what the store's ``resume`` makes the same of, in another process. It holds a credential."""
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
     """What the core gives a store to work with.
 
@@ -158,14 +153,48 @@ class Context:
 
     """
 
-    settings: Settings
-    id_token: IdTokenSource
-    protect: Callable[[Secret], None]
-    notice: Callable[[str], None]
-    deadline: Deadline
-    ambient: bool = False
-    shared: Shared = field(default_factory=Shared)
-    kept: list[Kept] = field(default_factory=list)
+    def __init__(
+        self,
+        settings: Settings,
+        id_token: IdTokenSource,
+        protect: Callable[[Secret], None],
+        notice: Callable[[str], None],
+        deadline: Deadline,
+        *,
+        ambient: bool = False,
+        shared: Shared | None = None,
+        kept: list[Kept] | None = None,
+    ) -> None:
+        """Hold everything."""
+        self.settings = settings
+        self.id_token = id_token
+        self.protect = protect
+        self.notice = notice
+        self.deadline = deadline
+        self.ambient = ambient
+        self.shared = shared or Shared()
+        # Not "or": an empty list is one that somebody looks at afterwards.
+        self.kept = [] if kept is None else kept
+
+    def under(self, settings: Settings) -> Context:
+        """Return the same with other settings."""
+        return self._with(settings, self.id_token)
+
+    def asking(self, id_token: IdTokenSource) -> Context:
+        """Return the same with another source of ID tokens."""
+        return self._with(self.settings, id_token)
+
+    def _with(self, settings: Settings, id_token: IdTokenSource) -> Context:
+        return Context(
+            settings,
+            id_token,
+            self.protect,
+            self.notice,
+            self.deadline,
+            ambient=self.ambient,
+            shared=self.shared,
+            kept=self.kept,
+        )
 
 
 class Store(Protocol):
@@ -205,6 +234,19 @@ class Foresighted(Protocol):
 
     def expect(self, targets: Sequence[Target]) -> None:
         """Hear, after ``login`` and before any of them is fetched, which targets will be; nothing is sent yet."""
+
+
+@runtime_checkable
+class Renewer(Protocol):
+    """What a store offers besides, whose credentials have leases that can be prolonged."""
+
+    def renew(self, target: Target, lease: Lease) -> Lease:
+        """Prolong the lease of what was read at a target; return it as it is now.
+
+        Raises:
+            StoreError: it cannot be.
+
+        """
 
 
 class StoreModule(Protocol):

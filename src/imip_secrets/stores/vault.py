@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
@@ -81,7 +80,7 @@ def resume(record: dict[str, Json], context: Context) -> VaultKept:
     settings, token, leases, by_token = read(record)
     for secret in (token, *(held.id for held in leases if held.id)):
         context.protect(secret)
-    client = _make_client(replace(context, settings=settings))
+    client = _make_client(context.under(settings))
     client.use(token)
     return VaultKept(client, settings, token, leases, by_token=by_token)
 
@@ -164,7 +163,7 @@ class VaultStore:
             return found
         lease = _no_longer_than(self._session, found.lease)
         self._leases.append(Held(target.path, namespace, lease.id, lease.seconds))
-        return replace(found, lease=lease)
+        return found._replace(lease=lease)
 
     def _is_there(self, target: Target) -> bool:
         """Read a listed secret ahead; one that cannot be read is left to :meth:`fetch`, which says why."""
@@ -201,7 +200,7 @@ def _revoke(client: VaultClient, namespace: str) -> str:
 def _no_longer_than(session: Session, lease: Lease) -> Lease:
     """Return the lease as long as it really lives: what hangs on a token ends with it."""
     left = max(0.0, session.ends - time.monotonic())
-    return replace(lease, seconds=round(left)) if left < lease.seconds else lease
+    return lease._replace(seconds=round(left)) if left < lease.seconds else lease
 
 
 def _check_address(settings: Settings) -> Iterator[Problem]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.document import Number
 from imip_secrets.foreign import tame
@@ -16,8 +15,7 @@ _MAX_DIGITS = 12  # what a number of seconds or of a version may have; more is a
 _SECONDS_END = len("2026-11-24T04:01:09")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Answer:
+class Answer(NamedTuple):
     """An answer of Vault's API, whatever its status. It may hold secrets, so it shows nothing of itself.
 
     Args:
@@ -32,6 +30,10 @@ class Answer:
     body: dict[str, Json]
     date: str = ""
     retry_after: float = 0.0
+
+    def __repr__(self) -> str:
+        """Show nothing but the status."""
+        return f"Answer({self.status})"
 
     @property
     def ok(self) -> bool:

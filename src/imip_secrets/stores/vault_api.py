@@ -9,12 +9,14 @@ imported without these files (``docs/decisions/0006-hvac.md``).
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from imip_secrets.stores.vault_transport import Transport
@@ -41,15 +43,44 @@ class Api:
         self.seal: Any = classes["Seal"](adapter)
 
 
+# The class of each login method that most runs do not use.
+_LOGINS = {
+    "approle": "AppRole",
+    "github": "Github",
+    "kubernetes": "Kubernetes",
+    "ldap": "Ldap",
+    "userpass": "Userpass",
+}
+
+
+def login_api(method: str, adapter: Transport) -> Any:  # noqa: ANN401 - hvac has no types
+    """Return hvac's methods for a login method, one of those that are not in :class:`Api`."""
+    return _login_class(method)(adapter)
+
+
+@cache
+def _login_class(method: str) -> Any:  # noqa: ANN401 - hvac has no types
+    with _without_init():
+        return getattr(import_module(f"hvac.api.auth_methods.{method}"), _LOGINS[method])
+
+
 @cache
 def _classes() -> dict[str, Any]:
-    """Import hvac's classes; a program that has hvac already is left as it is."""
-    if "hvac" in sys.modules:
+    """Import hvac's classes."""
+    with _without_init():
         return _imported()
+
+
+@contextmanager
+def _without_init() -> Iterator[None]:
+    """Let hvac's modules be imported alone; a program that has hvac already is left as it is."""
+    if "hvac" in sys.modules:
+        yield
+        return
     try:
         for name in _PACKAGES:
             sys.modules[name] = _unopened(name)
-        return _imported()
+        yield
     finally:
         # Who imports hvac after us is to have the whole of it.
         for name in [name for name in sys.modules if name.partition(".")[0] == "hvac"]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from imip_secrets.deadline import Deadline
-from imip_secrets.stores.vault_api import Api
+from imip_secrets.stores.vault_api import Api, login_api
 from imip_secrets.stores.vault_connections import Connections
-from imip_secrets.stores.vault_transport import Patience, Transport
+from imip_secrets.stores.vault_transport import TRANSIENT, Patience, Transport
 
 if TYPE_CHECKING:
     import ssl
@@ -58,6 +58,44 @@ class VaultClient:
         """Log in with a signed token; safe to repeat."""
         answer: Answer = self._api(namespace).jwt.jwt_login(role, jwt.reveal(), use_token=False, path=mount)
         return answer
+
+    def approle_login(self, namespace: str, mount: str, role_id: str, secret_id: Secret | None) -> Answer:
+        """Log in as an AppRole."""
+        secret = secret_id.reveal() if secret_id else None
+        answer: Answer = self._login("approle", namespace).login(role_id, secret, use_token=False, mount_point=mount)
+        return answer
+
+    def kubernetes_login(self, namespace: str, mount: str, role: str, jwt: Secret) -> Answer:
+        """Log in with the token of a pod's service account."""
+        api = self._login("kubernetes", namespace)
+        answer: Answer = api.login(role, jwt.reveal(), use_token=False, mount_point=mount)
+        return answer
+
+    def password_login(self, method: str, namespace: str, mount: str, username: str, password: Secret) -> Answer:
+        """Log in by ``userpass`` or ``ldap``."""
+        if method == "userpass":
+            # hvac escapes what it puts into the path of the one and not of the other.
+            username, mount = quote(username, safe=""), quote(mount)
+        api = self._login(method, namespace)
+        answer: Answer = api.login(username, password.reveal(), use_token=False, mount_point=mount)
+        return answer
+
+    def github_login(self, namespace: str, mount: str, token: Secret) -> Answer:
+        """Log in with a token of GitHub."""
+        api = self._login("github", namespace)
+        answer: Answer = api.login(token.reveal(), use_token=False, mount_point=mount)
+        return answer
+
+    def wrapping(self, namespace: str, token: Secret) -> Answer:
+        """Ask what a wrapping token wraps, without using it up."""
+        adapter = self._make(namespace).adapter
+        return adapter.post("/v1/sys/wrapping/lookup", {"token": token.reveal()})
+
+    def unwrap(self, namespace: str, token: Secret) -> Answer:
+        """Take what a wrapping token wraps, which uses it up; never sent again once Vault may have begun."""
+        adapter = self._make(namespace).adapter
+        adapter.token = token.reveal()
+        return adapter.send("/v1/sys/wrapping/unwrap", b"{}", once=True)
 
     def mount_of(self, namespace: str, path: str) -> Answer:
         """Ask which engine a path belongs to; whoever may use anything in the engine may know."""
@@ -129,6 +167,13 @@ class VaultClient:
             if namespace not in self._apis:
                 self._apis[namespace] = self._make(namespace)
             return self._apis[namespace]
+
+    def _login(self, method: str, namespace: str) -> Any:  # noqa: ANN401 - hvac has no types
+        transport = copy(self._transport)
+        transport.namespace = namespace
+        # Vault passes on as its own status 500 what GitHub and LDAP servers have against a login.
+        transport.transient = TRANSIENT - {500}
+        return login_api(method, transport)
 
     def _make(self, namespace: str) -> Api:
         transport = copy(self._transport)

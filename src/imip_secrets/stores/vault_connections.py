@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import selectors
 from collections import deque
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from imip_secrets.settings import LOOPBACK
@@ -26,8 +25,7 @@ MAX_BODY = 8 * 1024 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How long one exchange may take.
 
     Args:
@@ -42,8 +40,7 @@ class Limits:
     over: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Message:
+class Message(NamedTuple):
     """A request.
 
     Args:
@@ -59,9 +56,12 @@ class Message:
     headers: Mapping[str, str]
     body: bytes | None = None
 
+    def __repr__(self) -> str:
+        """Show nothing: the headers hold a token, the body a credential."""
+        return "Message()"
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Reply:
+
+class Reply(NamedTuple):
     """An answer, its body read to the end; of a redirect there is no body.
 
     Args:
@@ -74,6 +74,10 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def __repr__(self) -> str:
+        """Show nothing but the status."""
+        return f"Reply({self.status})"
 
 
 class Connections:

@@ -6,8 +6,7 @@ needed can be written down, and taken up again by another process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.document import Number
 from imip_secrets.errors import ImipError
@@ -34,8 +33,7 @@ _DENIED = 403
 _GONE = ("invalid token", "bad token")  # Vault's and OpenBao's words for a token that has ended
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A lease that somebody lives by.
 
     Args:

@@ -1,6 +1,6 @@
 """Who we are to Vault: the logins, and what is wrong when one is refused.
 
-A method is one function in :data:`METHODS`.
+A method is one function in :data:`METHODS`; those that most runs do not use are in :mod:`.vault_logins`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 import random
 import re
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.errors import Problem, StoreError
 from imip_secrets.foreign import tame
@@ -21,7 +21,7 @@ from imip_secrets.stores.vault_answer import part, span, whole, words
 from imip_secrets.stores.vault_errors import unwell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from imip_secrets.identity import IdToken
     from imip_secrets.settings import Settings
@@ -36,8 +36,7 @@ _TOKEN = re.compile(rb"[!-~]+")
 _BOUND_CLAIM = re.compile(r'claim "([^"]+)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A login.
 
     Args:
@@ -60,6 +59,32 @@ class Session:
     ends: float = math.inf
 
 
+# What each login method needs; all of it is text but the secrets.
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "jwt": ("vault-role",),
+    "kubernetes": ("vault-role",),
+    "approle": ("vault-role-id",),
+    "userpass": ("vault-username", "vault-password"),
+    "ldap": ("vault-username", "vault-password"),
+    "github": ("vault-github-token",),
+}
+_EXAMPLES = {
+    "vault-role": "Give the name of the role to log in with, such as vault-role: imip-ci.",
+    "vault-role-id": "Give the role id: vault read auth/approle/role/ROLE/role-id shows it.",
+    "vault-username": "Give the name of the user to log in as.",
+    "vault-password": "Give the password of the user in vault-username.",
+    "vault-github-token": "Give a personal access token of GitHub that may read:org.",
+}
+# By what is given, the login method that was probably meant.
+_MEANT = {
+    "vault-role-id": "approle",
+    "vault-secret-id": "approle",
+    "vault-username": "userpass",
+    "vault-password": "userpass",
+    "vault-github-token": "github",
+}
+
+
 def method_of(settings: Settings) -> str:
     """Return the login method: the one that is set, else ``jwt``, unless there is no role but a token."""
     if settings.given("vault-auth-method") or settings.given("vault-role"):
@@ -67,17 +92,22 @@ def method_of(settings: Settings) -> str:
     return "token" if settings.given("vault-token") else settings["vault-auth-method"]
 
 
-def check_login(settings: Settings) -> Iterable[Problem]:
+def check_login(settings: Settings) -> Iterator[Problem]:
     """Find what is missing for the login method."""
     method = method_of(settings)
-    if method == "jwt" and not settings.given("vault-role"):
-        yield Problem(
-            "it is missing",
-            "input vault-role",
-            "Give the name of the JWT role to log in with, such as vault-role: imip-ci.",
-        )
+    meant = next((name for name in _MEANT if settings.given(name)), None)
+    if meant and method == "jwt" and not settings.given("vault-role"):
+        what = f"it is missing, while {meant} is given"
+        yield Problem(what, "input vault-auth-method", f"Write vault-auth-method: {_MEANT[meant]}.")
+        return
+    for name in _NEEDS.get(method, ()):
+        if not settings.given(name):
+            yield Problem("it is missing", f"input {name}", _EXAMPLES[name])
     if method == "token" and not settings.given("vault-token") and not _token_file():
         yield _NO_TOKEN
+    name = settings["vault-username"]
+    if name and ("/" in name or not name.strip(".") or not name.isprintable()):
+        yield Problem("it is no name of a user", "input vault-username", "Write it without slashes.")
     if settings["vault-auth-path"].strip("/").startswith("auth/"):
         plain = tame(settings["vault-auth-path"].strip("/").removeprefix("auth/"), 80)
         yield Problem("it begins with auth/", "input vault-auth-path", f"Leave that out: vault-auth-path: {plain}.")
@@ -110,44 +140,57 @@ def log_in(context: Context, client: Callable[[], VaultClient]) -> Session:
 def _jwt(context: Context, client: Callable[[], VaultClient]) -> Session:
     """Change the job's ID token for a token of Vault's; once more with a fresh one when the clocks differ."""
     settings = context.settings
-    login = _JwtLogin(
-        address=settings["vault-addr"].rstrip("/"),
-        namespace=settings["vault-namespace"].strip("/"),
-        mount=settings["vault-auth-path"].strip("/") or "jwt",
-        role=settings["vault-role"],
-        audience=settings["vault-audience"] or settings["vault-addr"].rstrip("/"),
-    )
+    role = settings["vault-role"]
+    login = Login.of(settings, f"role {tame(role, 60)}")
+    audience = settings["vault-audience"] or login.address
     attempt = 1
     while True:
-        token = context.id_token(login.audience)
-        answer = client().jwt_login(login.namespace, login.mount, login.role, token.token)
+        token = context.id_token(audience)
+        answer = client().jwt_login(login.namespace, login.mount, role, token.token)
         late = answer.status in {400, 401, 403} and _OUT_OF_TIME.search(answer.reason)
         pause = random.uniform(1, 2) * attempt  # noqa: S311 - jitter
         if not late or attempt == LOGINS or not context.deadline.sleep(pause):
             break
         attempt += 1
     if not answer.ok:
-        raise login.refused(client(), answer, token)
+        raise login.refused(client(), answer, partial(_jwt_remedy, login, role, token))
     return login.session(context, answer)
 
 
-@dataclass(frozen=True, slots=True)
-class _JwtLogin:
-    """What a login with a signed token asks for."""
+class Login(NamedTuple):
+    """A login at a method, and the words about it.
+
+    Args:
+        address: Of Vault.
+        namespace: Where the method is.
+        mount: Where it is mounted.
+        subject: Who logs in, such as "role imip-ci"; fit to be shown.
+
+    """
 
     address: str
     namespace: str
     mount: str
-    role: str
-    audience: str
+    subject: str
+
+    @classmethod
+    def of(cls, settings: Settings, subject: str) -> Login:
+        """Take what the settings say."""
+        mount = settings["vault-auth-path"].strip("/") or method_of(settings)
+        return cls(settings["vault-addr"].rstrip("/"), settings["vault-namespace"].strip("/"), mount, subject)
+
+    @property
+    def shown_mount(self) -> str:
+        """The mount as Vault's own tools write it."""
+        return f"auth/{tame(self.mount, 60)}"
 
     def session(self, context: Context, answer: Answer) -> Session:
-        """Make a session of Vault's answer."""
+        """Make a session of Vault's answer, the token masked."""
         auth = part(answer.body, "auth")
         text = words(auth, "client_token")
         if not text:
             what = f"Vault at {self.address} answered the login without a token"
-            raise StoreError(what, "Does the role ask for a second factor? A job cannot give one.")
+            raise StoreError(what, "Does the login ask for a second factor? A job cannot give one.")
         token = Secret(text)
         _check_token(token, f"the answer of Vault at {self.address}")
         context.protect(token)
@@ -158,35 +201,38 @@ class _JwtLogin:
         held = f", policies {policies}" if policies else ""
         return Session(
             token,
-            f"logged in at {self.address} as role {tame(self.role, 60)}{held}{lives}",
-            f"the role {tame(self.role, 60)}{f' (its token has {policies})' if policies else ''}",
+            f"logged in at {self.address} as {self.subject}{held}{lives}",
+            f"the {self.subject}{f' (its token has {policies})' if policies else ''}",
             ours=True,
             revocable=words(auth, "token_type") != "batch",
             ends=time.monotonic() + seconds if seconds else math.inf,
         )
 
-    def refused(self, client: VaultClient, answer: Answer, token: IdToken) -> StoreError:
-        """Say why Vault refused the token, with its claims beside the setting to change."""
+    def refused(self, client: VaultClient, answer: Answer, remedy: Callable[[Answer], str]) -> StoreError:
+        """Say why Vault refused, with what to change."""
         said = answer.reason
         if answer.status not in {400, 401, 403, 404} or "namespace not found" in said:
             return unwell(client, answer, self.namespace)
-        role = f"the role {tame(self.role, 60)} of auth/{tame(self.mount, 60)}"
         place = f" in namespace {tame(self.namespace, 80)}" if self.namespace else ""
-        what = f"Vault at {self.address} refused the login with {role}{place}: {said or f'status {answer.status}'}"
-        return StoreError(what, self._remedy(said, answer, token))
+        told = said or f"status {answer.status}"
+        what = f"Vault at {self.address} refused the login with the {self.subject} of {self.shown_mount}{place}: {told}"
+        return StoreError(what, remedy(answer))
 
-    def _remedy(self, said: str, answer: Answer, token: IdToken) -> str:
-        remedy = next(remedy for pattern, remedy in _REMEDIES if re.search(pattern, said, re.IGNORECASE))
-        claim = _BOUND_CLAIM.search(said)
-        return remedy.format(
-            mount=f"auth/{tame(self.mount, 60)}",
-            role=tame(self.role, 60),
-            claim=tame(claim[1], 60) if claim else "",
-            claims=f"The token has {token.describe()}.",
-            issuer=tame(token.claims.get("iss"), 120),
-            form=_subject_form(token),
-            clocks=_clocks(answer, token),
-        )
+
+def _jwt_remedy(login: Login, role: str, token: IdToken, answer: Answer) -> str:
+    """Set the token's claims beside the setting to change."""
+    said = answer.reason
+    remedy = next(remedy for pattern, remedy in _REMEDIES if re.search(pattern, said, re.IGNORECASE))
+    claim = _BOUND_CLAIM.search(said)
+    return remedy.format(
+        mount=login.shown_mount,
+        role=tame(role, 60),
+        claim=tame(claim[1], 60) if claim else "",
+        claims=f"The token has {token.describe()}.",
+        issuer=tame(token.claims.get("iss"), 120),
+        form=_subject_form(token),
+        clocks=_clocks(answer, token),
+    )
 
 
 # By the words of Vault's plugin jwt and of the library cap that it uses (cap: jwt/jwt.go); the first that fits.
@@ -269,4 +315,14 @@ def _token_file() -> Path | None:
         return None
 
 
-METHODS: Mapping[str, Callable[[Context, Callable[[], VaultClient]], Session]] = {"jwt": _jwt, "token": _token}
+def _other(context: Context, client: Callable[[], VaultClient]) -> Session:
+    from imip_secrets.stores import vault_logins  # noqa: PLC0415 - most runs use none of these
+
+    return vault_logins.log_in(context, client, method_of(context.settings))
+
+
+METHODS: Mapping[str, Callable[[Context, Callable[[], VaultClient]], Session]] = {
+    "jwt": _jwt,
+    "token": _token,
+    **dict.fromkeys(("approle", "kubernetes", "userpass", "ldap", "github"), _other),
+}

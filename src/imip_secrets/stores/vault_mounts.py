@@ -8,8 +8,7 @@ KV version 2 shows by the shape of what it answers.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.stores.vault_answer import part, words
 from imip_secrets.stores.vault_errors import unwell
@@ -27,8 +26,7 @@ _NOT_TOLD = frozenset({400, 403, 404, 405})
 _KEEP = frozenset({"kv", "generic", "cubbyhole"})
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """A secrets engine.
 
     Args:
@@ -41,8 +39,7 @@ class Mount:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A path, and what is known of the engine that it is in.
 
     Args:

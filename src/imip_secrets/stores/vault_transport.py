@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlencode, urlsplit
 
 from imip_secrets import __version__, document
@@ -41,8 +40,7 @@ _HOPS = frozenset({307, 308})
 _NO_CONTENT, _REFUSED = 204, 400
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """What one try came to: an answer or a fault, and how many tries it is worth in all."""
 
     result: Answer | Fault
@@ -91,6 +89,9 @@ class Transport:
         connections: How to get there.
         patience: How long to try.
 
+    Attributes:
+        transient: The statuses that another try may better.
+
     """
 
     def __init__(self, address: str, connections: Connections, patience: Patience) -> None:
@@ -99,6 +100,7 @@ class Transport:
         self.patience = patience
         self.token = ""
         self.namespace = ""
+        self.transient = TRANSIENT
         self._connections = connections
 
     def get(self, url: str, params: Mapping[str, str] | None = None, *, once: bool = False) -> Answer:
@@ -147,7 +149,7 @@ class Transport:
         ask = partial(self._exchange, Message(method, path + query, self._headers(body), body))
         attempt = 1
         while True:
-            outcome = _try(ask, once=once)
+            outcome = _try(ask, NOT_BEGUN if once else self.transient, once=once)
             if attempt >= outcome.tries:
                 break
             line = f"waiting for Vault at {self.address}: {outcome.reason}; trying again"
@@ -195,14 +197,13 @@ class Transport:
         return StoreError(f"Vault at {self.address}: {fault.what}{tries}{late}", f"{fault.remedy}{single}")
 
 
-def _try(ask: Callable[[], Answer], *, once: bool) -> _Outcome:
+def _try(ask: Callable[[], Answer], transient: frozenset[int], *, once: bool) -> _Outcome:
     try:
         answer = ask()
     except Fault as fault:
         final = once and fault.begun
         return _Outcome(fault, 1 if final else fault.tries or TRIES)
-    again = answer.status in (NOT_BEGUN if once else TRANSIENT)
-    return _Outcome(answer, TRIES if again else 1)
+    return _Outcome(answer, TRIES if answer.status in transient else 1)
 
 
 def _leader(reply: Reply, target: str) -> str:

@@ -22,7 +22,7 @@ from github.Requester import Requester
 from imip_secrets import __version__
 from imip_secrets.errors import StoreError
 from imip_secrets.sync.base import READ_POINTS, WRITE_POINTS
-from imip_secrets.sync.broken import TRIES, Fault, garbled, not_ready
+from imip_secrets.sync.broken import TRIES, Fault, garbled, not_ready, too_late
 from imip_secrets.sync.pacing import Seen
 from imip_secrets.sync.transport import Connection
 
@@ -168,6 +168,8 @@ class Api:
         points = READ_POINTS if method == "GET" else WRITE_POINTS
         attempt = 0
         while True:
+            if last is None and self._end.over():
+                raise self.failed(too_late(), attempt)
             attempt += 1
             auth = login.auth()
             with self._pacer.visit(points, login.account, at_once=last is not None) as visit:

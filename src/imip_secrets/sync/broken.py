@@ -51,6 +51,11 @@ def not_ready() -> Fault:
     return Fault("it has no answer ready yet", "Run again in a moment.")
 
 
+def too_late() -> Fault:
+    """Make the fault for a request that was not sent, since the time of the run is over."""
+    return Fault("nothing more is asked", "Run again: what was written is not written again. Or raise timeout-seconds.")
+
+
 def too_long(limit: int) -> Fault:
     """Make the fault for a body over a limit in bytes."""
     return Fault(f"it answered with more than {limit >> 20} MiB", _ADDRESS, tries=1)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imip_secrets.sync.credentials import Session
     from imip_secrets.sync.pacing import Limits
 
-_CREATED, _NOT_FOUND, _UNPROCESSABLE = 201, 404, 422
+_CREATED, _UPDATED, _NOT_FOUND, _UNPROCESSABLE = 201, 204, 404, 422
 # How often a listing is read that somebody changes meanwhile.
 _READINGS = 3
 _ODD = "Check github-api-url, and look at https://www.githubstatus.com."
@@ -128,15 +128,18 @@ class Client:
         """Give every secret of a scope by its name in capitals; all of them, or an error."""
         ask = Ask.about(scope, "listing")
         for _ in range(_READINGS):
-            found, total = {}, 0
+            found: dict[str, Existing] = {}
+            totals = set()
             for answer in self._pages(ask, addresses.secrets(scope)):
                 for item in _items(answer, "secrets", ask):
                     existing = _existing(item, ask)
                     found[existing.name] = existing
-                total = answer.data["total_count"] if isinstance(answer.data.get("total_count"), int) else len(found)
-            if len(found) == total:
+                totals.add(_whole(answer.data, "total_count", ask))
+            # Another number on another page: what was deleted meanwhile has moved the rest of the list.
+            if totals == {len(found)}:
                 return found
-        what = f"the listing of {tame(scope.title, 200)} is not whole: GitHub counts {total} and shows {len(found)}"
+        counted = " or ".join(map(str, sorted(totals)))
+        what = f"the listing of {tame(scope.title, 200)} is not whole: GitHub counts {counted} and shows {len(found)}"
         raise StoreError(what, "Somebody changes it at this moment: run again.")
 
     def selected(self, scope: Scope, name: str) -> frozenset[int]:
@@ -155,7 +158,7 @@ class Client:
         if _is_about_the_key(answer):
             # It was changed after we read it: once more with the new one.
             answer = self._put(put, ring.get(where, instead_of=key))
-        if answer.refused or answer.status not in {200, 201, 204}:
+        if answer.status not in {_CREATED, _UPDATED}:
             raise self._refusal(answer, ask)
         return Written(answer.status == _CREATED, answer.date)
 

@@ -50,6 +50,7 @@ _JWT_SECONDS = 480
 _NOTICEABLE = 20.0  # a clock that is off by less is said to be right
 _BEGIN = "-----BEGIN"
 _UNAUTHENTICATED, _NOT_FOUND, _UNPROCESSABLE = 401, 404, 422
+_NO_APP = "integration not found"  # a 404, for an App's id that is none
 
 
 class Session(Protocol):
@@ -152,14 +153,14 @@ class App:
             way = "behind" if off > 0 else "ahead of"
             self.access.notice(f"This machine's clock is {abs(off):.0f} s {way} GitHub's, which is allowed for.")
             answer = self.api.send(self, method, path, body)
-        if answer.status == _UNAUTHENTICATED:
+        if answer.status == _UNAUTHENTICATED or _NO_APP in answer.message.lower():
             raise self._not_known(answer)
         return answer
 
     def _not_known(self, answer: Answer) -> DeniedError:
         return DeniedError(
-            f"GitHub does not accept the App {tame(self.access.app_id, 40)} with this key (it answers 401: "
-            f'"{tame(answer.message, 120)}")',
+            f"GitHub does not accept the App {tame(self.access.app_id, 40)} with this key (it answers "
+            f'{answer.status}: "{tame(answer.message, 120)}")',
             "github-app-id and github-app-private-key must be of the same App, and the key one of those that its "
             "settings list: a deleted key is dead. Make a new one there if in doubt.",
         )
@@ -264,7 +265,7 @@ class AppSession:
         missing = [
             permissions.shown(name, level)
             for name, level in permissions.needed(self._reach).items()
-            if not permissions.suffices(found.granted.get(name), level)
+            if name != permissions.METADATA and not permissions.suffices(found.granted.get(name), level)
         ]
         if missing:
             lacks = f"lacks the permission{'s' if len(missing) > 1 else ''} {', '.join(missing)}"

@@ -132,6 +132,7 @@ class Ledger:
         self.limits = limits
         self.latency = _FIRST_LATENCY
         self.refusals = 0
+        self._measured = False
         self._always = always
         self._metered = True
         self._points = limits.points
@@ -181,7 +182,8 @@ class Ledger:
         hour.in_flight -= 1
         if seen is None:
             return
-        self.latency += _MEMORY * (now - began - self.latency)
+        self.latency += (_MEMORY if self._measured else 1.0) * (now - began - self.latency)
+        self._measured = True
         hour.learn(now, seen)
         if seen.refused:
             self._refused(now, seen)
@@ -241,7 +243,7 @@ class Ledger:
     def _copy(self) -> Ledger:
         """Return what is known now, without what is on its way."""
         copy = Ledger(self.limits, always=self._always or self._metered)
-        copy.latency, copy.refusals = self.latency, self.refusals
+        copy.latency, copy.refusals, copy._measured = self.latency, self.refusals, True
         copy._metered, copy._points = self._metered, self._points
         copy._ended, copy._counted = deque(self._ended), self._counted
         copy._closed_until = self._closed_until

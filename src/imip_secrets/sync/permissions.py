@@ -17,6 +17,7 @@ _OF_REPOSITORIES = {
     App.AGENTS: "agent_secrets",
 }
 _OF_ORGANIZATIONS = {app: f"organization_{name}" for app, name in _OF_REPOSITORIES.items()}
+METADATA = "metadata"  # every App has it, whether an answer says so or not
 _PROPERTIES = "organization_custom_properties"
 _LEVELS = ("read", "write", "admin")
 
@@ -33,7 +34,7 @@ def of(kind: Kind, app: App) -> str:
 
 def needed(reach: Reach) -> dict[str, str]:
     """Return what an App's token needs, by permission."""
-    wanted = {"metadata": "read"} | {of(kind, app): "write" for kind, app in reach.uses}
+    wanted = {METADATA: "read"} | {of(kind, app): "write" for kind, app in reach.uses}
     return wanted | ({_PROPERTIES: "read"} if reach.properties else {})
 
 

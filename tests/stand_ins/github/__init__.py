@@ -360,11 +360,8 @@ class GitHub:
             if path != "/rate_limit":
                 self.limits.take(token, request.method, now)
             caller = self.access.check(request.headers.get("authorization", ""), now)
-            found = routes.find(request.method, path)
-            if found is None:
-                raise routes.not_found()
-            template, function, parts = found
-            operation = f"{request.method} {template}"
+            template, function, parts = routes.find(request.method, path) or routes.NOWHERE
+            operation = f"{request.method} {template}" if template else ""
             asked = routes.Asked(request, caller, api, path, self.state, self.access, self.limits, now, parts)
             before = self._snapshots(asked) if self._lag and request.method in WRITES else {}
             given = function(asked)
@@ -377,6 +374,9 @@ class GitHub:
             given = routes.Refusal(status, str(refused)).answer()
         except routes.Refusal as refused:
             given = refused.answer()
+        except Exception as defect:  # noqa: BLE001 - a defect of the stand-in must fail the test, not end a connection
+            self.mismatches.append(f"{request.method} {path}: {type(defect).__name__} in the stand-in: {defect}")
+            given = routes.Refusal(500, "Server Error").answer()
         return operation, self._tagged(request, given, headers, token, now)
 
     def _headers(self, now: float) -> Mapping[str, str]:

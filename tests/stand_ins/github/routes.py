@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DOCS = "https://docs.github.com/rest"
 PAGE, LONGEST_PAGE = 30, 100
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})")
 
 IMPROPER = "Bad request - validation failed due to an improperly encrypted secret"
@@ -43,6 +44,7 @@ BAD_NAME = (
 )
 RESERVED_NAME = "Secret names must not start with GITHUB_."
 ONLY_INSTALLATIONS = "You must authenticate with an installation access token in order to"
+LEVELS = ("read", "write", "admin")
 READ_ONLY = "Repository was archived so is read-only."
 NOT_SELECTED = "The visibility of the secret must be set to selected to change its repositories."
 
@@ -233,10 +235,32 @@ class Asked:
             raise Refusal(400, "Body should be a JSON object")
         return body
 
+    def _number(self, name: str, default: int) -> int:
+        """Read a number of the query; what is none GitHub passes over, and we refuse as a client's mistake."""
+        text = self.request.query.get(name, str(default))
+        if not _NUMBER.fullmatch(text):
+            what = f"For 'parameters/{name}', {json.dumps(text)} is not an integer."
+            raise invalid(what)
+        return int(text) if int(text) > 0 else default
+
+    def choice(self, name: str, default: str, *others: str) -> str:
+        """Read a word of the query."""
+        word = self.request.query.get(name, default)
+        if word not in {default, *others}:
+            what = f"For 'parameters/{name}', {json.dumps(word)} is not a member of {[default, *others]}."
+            raise invalid(what)
+        return word
+
+    def unknown(self, *names: str) -> None:
+        """Refuse what GitHub's description has in the query, and the stand-in does not do."""
+        for name in names:
+            if name in self.request.query:
+                raise Refusal(422, f"The stand-in for GitHub knows no {name}.")
+
     def page(self, items: Sequence[Any], write: Callable[[Any], object], **around: object) -> Answer:
         """Answer with a page of a listing: alone, or in an object when ``around`` names its list."""
-        size = min(_number(self.request.query.get("per_page"), PAGE), LONGEST_PAGE)
-        number = _number(self.request.query.get("page"), 1)
+        size = min(self._number("per_page", PAGE), LONGEST_PAGE)
+        number = self._number("page", 1)
         last = max(1, -(-len(items) // size))
         page = [write(item) for item in items[(number - 1) * size : number * size]]
         wanted = {"prev": number - 1, "next": number + 1, "last": last, "first": 1}
@@ -278,6 +302,18 @@ def find(method: str, path: str) -> tuple[str, Operation, dict[str, str]] | None
         if match:
             return template, operation, {name: unquote(value) for name, value in match.groupdict().items()}
     return None
+
+
+def _nowhere(_: Asked) -> Answer:
+    raise not_found()
+
+
+NOWHERE: tuple[str, Operation, dict[str, str]] = ("", _nowhere, {})
+
+
+def answered(method: str, path: str) -> bool:
+    """Tell whether an operation of GitHub's description, by the template of its path, is one of those here."""
+    return find(method.upper(), re.sub(r"\{\w+\}", "x", path)) is not None
 
 
 PLACES = (
@@ -387,7 +423,7 @@ def _reach(asked: Asked, vault: Vault, body: Mapping[str, Any]) -> tuple[str, fr
     if "visibility" not in body:
         what = '"visibility" wasn\'t supplied.'
         raise invalid(what)
-    if visibility not in {"all", "private", "selected"}:
+    if not isinstance(visibility, str) or visibility not in {"all", "private", "selected"}:
         what = f"For 'properties/visibility', {json.dumps(visibility)} is not a member of [all, private, selected]."
         raise invalid(what)
     if "selected_repository_ids" not in body:
@@ -506,7 +542,9 @@ def get_repository(asked: Asked) -> Answer:
 @route("GET", "/repos/{owner}/{repo}/topics")
 def get_topics(asked: Asked) -> Answer:
     """Give a repository's topics."""
-    return answer(200, {"names": asked.repository().topics})
+    topics = asked.repository().topics
+    asked.page(topics, str)
+    return answer(200, {"names": topics})
 
 
 @route("GET", "/repos/{owner}/{repo}/properties/values")
@@ -542,7 +580,7 @@ def _of(asked: Asked, account: Account | None) -> list[Repository]:
 @route("GET", "/orgs/{org}/repos")
 def list_organization_repositories(asked: Asked) -> Answer:
     """List an organisation's repositories; the newest first, as GitHub does without a word on the order."""
-    kind = asked.request.query.get("type", "all")
+    kind = asked.choice("type", "all", "public", "private", "forks", "sources", "member")
     kinds: dict[str, Callable[[Repository], bool]] = {
         "public": lambda one: one.visibility == "public",
         "private": lambda one: one.visibility != "public",
@@ -557,7 +595,13 @@ def list_organization_repositories(asked: Asked) -> Answer:
 def list_my_repositories(asked: Asked) -> Answer:
     """List the repositories that a person has to do with."""
     asked.not_for_apps()
-    return asked.page(_sorted(asked, _of(asked, None), "full_name"), lambda one: bodies.repository(one, asked.api))
+    asked.unknown("since", "before")
+    visibility = asked.choice("visibility", "all", "public", "private")
+    asked.choice("type", "all", "owner", "public", "private", "member")
+    mine = [
+        one for one in _of(asked, None) if visibility in {"all", "public" if one.visibility == "public" else "private"}
+    ]
+    return asked.page(_sorted(asked, mine, "full_name"), lambda one: bodies.repository(one, asked.api))
 
 
 @route("GET", "/users/{username}/repos")
@@ -566,6 +610,7 @@ def list_user_repositories(asked: Asked) -> Answer:
     owner = asked.state.accounts.get(asked.parts["username"].lower())
     if owner is None:
         raise not_found()
+    asked.choice("type", "owner", "all", "member")
     public = [one for one in _of(asked, owner) if one.visibility == "public"]
     return asked.page(_sorted(asked, public, "full_name"), lambda one: bodies.repository(one, asked.api))
 
@@ -591,14 +636,13 @@ def list_properties(asked: Asked) -> Answer:
     """List the custom properties of every repository of an organisation."""
     organization = asked.organization()
     asked.require("organization_custom_properties", "read")
-    if "repository_query" in asked.request.query:
-        raise Refusal(501, "the stand-in knows no repository_query")
+    asked.unknown("repository_query")
     return asked.page(sorted(_of(asked, organization), key=lambda one: one.id), bodies.properties)
 
 
 def _sorted(asked: Asked, repositories: list[Repository], default: str) -> list[Repository]:
-    by = asked.request.query.get("sort", default)
-    up = asked.request.query.get("direction", "asc" if by == "full_name" else "desc") == "asc"
+    by = asked.choice("sort", default, "created", "updated", "pushed", "full_name")
+    up = asked.choice("direction", *(("asc", "desc") if by == "full_name" else ("desc", "asc"))) == "asc"
     return sorted(repositories, key=lambda one: one.full_name.lower() if by == "full_name" else one.id, reverse=not up)
 
 
@@ -652,6 +696,7 @@ def get_app(asked: Asked) -> Answer:
 @route("GET", "/app/installations")
 def list_installations(asked: Asked) -> Answer:
     """List where an App is installed."""
+    asked.unknown("since", "outdated")
     return asked.page(_installations(asked), lambda one: bodies.installation(one, asked.api, asked.now))
 
 
@@ -698,7 +743,10 @@ def create_token(asked: Asked) -> Answer:
         raise invalid(what)
     for name, level in permissions.items():
         held = installation.permissions.get(name, "read" if name == "metadata" else "")
-        if level not in {"read", "write", "admin"} or (held != level and held not in {"write", "admin"}):
+        if not isinstance(level, str) or level not in LEVELS:
+            what = f"For 'properties/{name}', {json.dumps(level)} is not a member of {list(LEVELS)}."
+            raise invalid(what)
+        if held != level and held not in {"write", "admin"}:
             raise Refusal(422, "The permissions requested are not granted to this installation.")
     chosen = _chosen(asked, installation, body)
     ids = installation.repositories if chosen is None else frozenset(one.id for one in chosen)
@@ -759,8 +807,3 @@ def _chosen(asked: Asked, installation: Installation, body: Mapping[str, Any]) -
             422, "There is at least one repository that does not exist or is not accessible to the parent installation."
         )
     return found
-
-
-def _number(text: str | None, default: int) -> int:
-    """Read a number of a query as leniently as GitHub does."""
-    return int(text) if text and text.isascii() and text.isdecimal() and int(text) > 0 else default

@@ -355,8 +355,12 @@ def test_a_place_that_cannot_be_written_leaves_the_others_as_they_were(job: Job,
     path = job.folder / which
     if obstacle == "no folder":
         path = job.folder / "nowhere" / "file"
-        field = {"env": "environment", "output": "outputs", "work/.env": "dotenv"}[which]
-        places = delivery.Places(**{**{name: getattr(places, name) for name in delivery.Places.__slots__}, field: path})
+        others = {
+            "env": places._replace(environment=path),
+            "output": places._replace(outputs=path),
+            "work/.env": places._replace(dotenv=path),
+        }
+        places = others[which]
     else:
         path.unlink(missing_ok=True)
         path.symlink_to(job.folder / "elsewhere") if obstacle == "link" else path.mkdir()

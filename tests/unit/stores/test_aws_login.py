@@ -83,9 +83,7 @@ def test_a_session_of_a_hostile_name_is_tamed() -> None:
 
 def test_every_part_of_the_credentials_is_protected_before_the_first_read() -> None:
     seen: list[tuple[str, int]] = []
-    with Run() as run:
-        protect = lambda part: seen.append((part.reveal(), len(run.reads)))  # noqa: E731  # one short line
-        object.__setattr__(run.context, "protect", protect)
+    with Run(protect=lambda part: seen.append((part.reveal(), len(run.reads)))) as run:
         run.logged_in().fetch(Target("a"))
     assert seen == [(part, 0) for part in KEYS]
 
@@ -114,8 +112,7 @@ def test_an_id_token_that_is_not_to_be_had_is_the_error() -> None:
     def none(_: str) -> IdToken:
         raise ImipError(Problem("no permission", "ID token"))
 
-    with Run() as run:
-        object.__setattr__(run.context, "id_token", none)
+    with Run(id_token=none) as run:
         with pytest.raises(ImipError, match="no permission"):
             run.store.login()
         assert run.server.requests == []

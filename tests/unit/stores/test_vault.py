@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imip_secrets.errors import ImipError, MissingError, StoreError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----"
 KEY = "-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----"
 GOOD = {"vault-addr": "https://vault.example.com:8200", "vault-role": "imip-ci"}
+BARE = {"vault-addr": "https://vault.example.com:8200"}
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,21 @@ def test_good_settings_and_targets_have_no_problems() -> None:
         ({**GOOD, "vault-addr": "https://v.example/v1/"}, "it ends in /v1"),
         ({"vault-addr": GOOD["vault-addr"]}, "input vault-role: it is missing"),
         ({**GOOD, "vault-auth-method": "token"}, "input vault-token: it is missing"),
+        ({**GOOD, "vault-auth-method": "approle"}, "input vault-role-id: it is missing"),
+        ({**GOOD, "vault-auth-method": "github"}, "input vault-github-token: it is missing"),
+        ({**BARE, "vault-auth-method": "kubernetes"}, "input vault-role: it is missing"),
+        ({**GOOD, "vault-auth-method": "ldap", "vault-username": "x"}, "input vault-password: it is missing"),
+        ({**GOOD, "vault-auth-method": "ldap", "vault-password": "x"}, "input vault-username: it is missing"),
+        (
+            {**GOOD, "vault-auth-method": "userpass", "vault-username": "a/../b", "vault-password": "x"},
+            "input vault-username: it is no name of a user",
+        ),
+        (
+            {**BARE, "vault-role-id": "x"},
+            "input vault-auth-method: it is missing, while vault-role-id is given. Write vault-auth-method: approle.",
+        ),
+        ({**BARE, "vault-username": "x"}, "Write vault-auth-method: userpass."),
+        ({**BARE, "vault-github-token": "x"}, "Write vault-auth-method: github."),
         ({**GOOD, "vault-auth-path": "auth/github"}, "vault-auth-path: github"),
         ({**GOOD, "vault-namespace": "a b"}, "input vault-namespace"),
         ({**GOOD, "vault-namespace": "ä"}, "input vault-namespace"),
@@ -159,6 +175,7 @@ def test_an_odd_path_arrives_as_it_is_written(server: ScriptedVault, store: Vaul
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1).filter(lambda s: s.strip("./")))
+@settings(deadline=None)
 def test_a_path_that_passes_the_check_stays_within_its_mount(name: str) -> None:
     from urllib.parse import unquote  # noqa: PLC0415
 

@@ -1,0 +1,1 @@
+"""How a release is made of a checkout."""
