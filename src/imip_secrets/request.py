@@ -38,14 +38,15 @@ class Request(NamedTuple):
 
 def libraries_of(text: str) -> set[str]:
     """Return the library sets of the stores that the right references name; wrong ones end the run without any."""
-    return {SCHEMES[line.reference.scheme].libraries for line in references.parse(text)[0]}
+    return {SCHEMES[line.reference.scheme].libraries for line in references.parse(text)[0]} - {""}
 
 
-def read(values: Mapping[str, str]) -> Request:
+def read(values: Mapping[str, str], *, local: bool = True) -> Request:
     """Read the inputs.
 
     Args:
         values: The inputs by name; what is absent or empty has its default.
+        local: Whether files of this machine may be read as stores. Never inside the action.
 
     Raises:
         UsageError: with every mistake there is, in all inputs and lines.
@@ -62,9 +63,18 @@ def read(values: Mapping[str, str]) -> Request:
     known, nameless = variables.known_names(lines, sound["name-transform"])
     problems += [*mistakes, *not_names, *nameless, *variables.check_names(known, allowed)]
     problems += [problem for problem in _store_problems(lines, sound) if problem.where not in wrong]
+    problems += [] if local else _local_problems(lines)
     if problems:
         raise UsageError(*dict.fromkeys(problems))
     return Request(tuple(lines), settings, allowed)
+
+
+def _local_problems(lines: Iterable[Line]) -> Iterator[Problem]:
+    """Refuse what reads this machine's files, which belong to whatever step wrote them."""
+    for line in lines:
+        if SCHEMES[line.reference.scheme].local:
+            what = f"{line.reference.scheme}:// is for people at their own machine: the action does not read it"
+            yield Problem(what, line.where, "Keep the secret in a store, such as aws://, vault:// or azure://.")
 
 
 def _store_problems(lines: Iterable[Line], settings: Settings) -> Iterator[Problem]:

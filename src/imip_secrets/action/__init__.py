@@ -93,7 +93,7 @@ def main(environ: MutableMapping[str, str]) -> int:
 
 
 def _run(values: Mapping[str, str], environ: Mapping[str, str], ignored: Sequence[str], teller: Teller) -> int:
-    wanted = request.read(values)
+    wanted = request.read(values, local=False)
     from imip_secrets.runner import id_token  # noqa: PLC0415 - a request with a mistake needs no token
 
     console: Console = teller.console

@@ -20,9 +20,10 @@ class Scheme(NamedTuple):
         module: The module of the store (see :class:`~imip_secrets.stores.base.StoreModule`).
         options: The options it takes besides those of every store.
         example: A reference that is right, for error texts.
-        libraries: The lock of its libraries, ``requirements/NAME.txt``.
+        libraries: The lock of its libraries, ``requirements/NAME.txt``, or "" where the action needs none.
         slash_forgiven: Whether slashes before the path mean nothing.
         version_after: After how many parts of the path a version may follow as one more part, or 0 for never.
+        local: Whether it reads this machine's own files: for people, refused in the action.
 
     """
 
@@ -34,6 +35,7 @@ class Scheme(NamedTuple):
     libraries: str
     slash_forgiven: bool = False
     version_after: int = 0
+    local: bool = False
 
     def load(self) -> StoreModule:
         """Import the store's module (not yet its SDK)."""
@@ -76,6 +78,15 @@ SCHEMES: Mapping[str, Scheme] = {
             "azure://imip-vault/SECRET-KEY",
             "azure",
             version_after=2,
+        ),
+        Scheme(
+            "env-file",
+            "Dotenv file",
+            "imip_secrets.stores.env_file",
+            frozenset(),
+            "env-file://.env#DATABASE_URL",
+            "",
+            local=True,
         ),
     )
 }
