@@ -316,9 +316,10 @@ def test_a_listing_of_another_form_is_no_listing(github: GitHub, client: BackEnd
         client.listing(REPO)
 
 
-def test_times_that_are_none_are_not_told(github: GitHub, client: BackEnd) -> None:
-    github.fail(json_answer({"secrets": [{"name": "A", "created_at": "yesterday", "updated_at": 5}], "total_count": 1}))
-    (existing,) = client.listing(REPO).values()
+def test_names_are_in_capitals_and_times_that_are_none_are_not_told(github: GitHub, client: BackEnd) -> None:
+    github.fail(json_answer({"secrets": [{"name": "a", "created_at": "yesterday", "updated_at": 5}], "total_count": 1}))
+    ((name, existing),) = client.listing(REPO).items()
+    assert (name, existing.name) == ("A", "A")
     assert (existing.created, existing.updated) == (None, None)
 
 

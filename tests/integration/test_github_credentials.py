@@ -175,8 +175,10 @@ def test_a_token_is_revoked_even_when_the_time_is_over(rig: Rig, app: StandInApp
         time.sleep(0.02)
     with pytest.raises(StoreError, match=r"nothing more is asked, and timeout-seconds \(1\.5\) is over"):
         client.look_up("org", "app")
+    rig.github.delay = 0.1
     client.close()
     assert [token.revoked for token in tokens(rig.github)] == [True]
+    assert rig.said == []
 
 
 @pytest.mark.parametrize("fault", ["reset", answer(500)])

@@ -2,7 +2,7 @@
 
 Of PyGithub this uses the ``Requester``, which it offers for what it has no method for: it knows no agents secrets,
 reads the public key anew for every secret, hides whether one was created, and shows a value in an error
-(``docs/decisions``). A ``Requester`` is not safe for threads, so each thread has its own.
+(``docs/decisions/0019-pygithub.md``). A ``Requester`` is not safe for threads, so each thread has its own.
 """
 
 from __future__ import annotations

@@ -183,6 +183,17 @@ def test_a_redirect_is_an_answer_and_nothing_goes_there(rig: Callable[..., Rig])
             ),
             1801,
         ),
+        (
+            refused(
+                403,
+                "no",
+                X_RateLimit_Limit="60",
+                X_RateLimit_Remaining="0",
+                X_RateLimit_Reset=str(NOON + 9),
+                Date=formatdate(NOON, usegmt=True),
+            ),
+            10,
+        ),
     ],
 )
 def test_a_limit_is_waited_for_and_the_request_sent_again(
@@ -200,7 +211,8 @@ def test_a_limit_is_waited_for_and_the_request_sent_again(
 
         monkeypatch.setattr(clock, "now", lambda: now[0])
         monkeypatch.setattr(clock, "wait", wait)
-        assert made.get().data == {"a": 1}
+        given = made.get()
+    assert (given.data, given.tries) == ({"a": 1}, 1)
     assert sum(waits) == pytest.approx(seconds)
     assert made.pacer.used().refused == 1
     assert len(server.requests) == 2
@@ -286,6 +298,15 @@ def test_threads_get_each_their_own_answer(rig: Callable[..., Rig]) -> None:
     finally:
         sys.setswitchinterval(interval)
     assert sorted(request.path for request in server.requests) == sorted(paths)
+
+
+def test_each_thread_has_a_requester_of_its_own(rig: Callable[..., Rig]) -> None:
+    with FaultServer(json_answer({})) as server, ThreadPoolExecutor(1) as pool:
+        made = rig(server)
+        auth = made.login.auth()
+        mine = made.api._requester(auth)
+        assert made.api._requester(auth) is mine
+        assert pool.submit(made.api._requester, auth).result() is not mine
 
 
 def test_pygithub_logs_nothing_even_when_it_is_told_to(
