@@ -11,7 +11,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
@@ -38,9 +38,10 @@ _SHOWN = 60  # characters of a path that is waited for
 _SHOWN_PATHS = 3
 
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
-class Harvest:
+class Harvest(Generic[_R]):
     """What came of a request.
 
     Attributes:
@@ -56,23 +57,32 @@ class Harvest:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.logins: dict[str, str] = {}
-        self.outcomes: list[tuple[Line, list[tuple[Target, Found | ImipError]]]] = []
+        self.outcomes: list[tuple[Line, list[tuple[Target, _R | ImipError]]]] = []
         self.problems: list[Problem] = []
 
 
-def harvest(lines: Sequence[Line], context: Context) -> Harvest:
-    """Read all targets of the lines within the deadline, and close the stores, each as soon as it is done.
+def harvest(lines: Sequence[Line], context: Context) -> Harvest[Found]:
+    """Read all targets of the lines; see :func:`survey`."""
+    return survey(lines, context, _fetch)
+
+
+def _fetch(store: Store, target: Target) -> Found:
+    return store.fetch(target)
+
+
+def survey(lines: Sequence[Line], context: Context, ask: Callable[[Store, Target], _R]) -> Harvest[_R]:
+    """Ask the stores about all targets of the lines within the deadline; close each store as soon as it is done.
 
     Never raises for what a store refuses or for a defect in it: that is in
     the result. Credentials that somebody must end are in ``context.kept``, also
     when a person interrupts. Returns at most :data:`CLOSING` seconds after the deadline.
     """
     answers: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    visits: dict[str, _Visit] = {}
-    result = Harvest()
+    visits: dict[str, _Visit[_R]] = {}
+    result: Harvest[_R] = Harvest()
     try:
         for scheme, references in _by_scheme(lines).items():
-            visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result)
+            visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result, ask=ask)
         _take_up(answers, visits.values(), context, result)
     finally:
         # Also when a person interrupts, once or twice: no token that we made is left behind if that can be helped.
@@ -91,7 +101,7 @@ def _by_scheme(lines: Iterable[Line]) -> dict[str, list[Reference]]:
 
 
 def _take_up(
-    answers: SimpleQueue[Callable[[], None]], visits: Collection[_Visit], context: Context, result: Harvest
+    answers: SimpleQueue[Callable[[], None]], visits: Collection[_Visit[_R]], context: Context, result: Harvest[_R]
 ) -> None:
     """Take up answers as they come, until there is nothing to wait for or no time left."""
     deadline = context.deadline
@@ -116,11 +126,11 @@ def _next(answers: SimpleQueue[Callable[[], None]], seconds: float) -> Callable[
         return None
 
 
-def _awaited(visits: Iterable[_Visit]) -> str:
+def _awaited(visits: Iterable[_Visit[_R]]) -> str:
     return "; ".join(visit.waits_for() for visit in visits if visit.awaited)
 
 
-def _close(visits: Collection[_Visit], context: Context) -> None:
+def _close(visits: Collection[_Visit[_R]], context: Context) -> None:
     """End every session that is not ended yet, and wait for all, but not for ever."""
     for visit in visits:
         visit.close()
@@ -138,7 +148,7 @@ def _close(visits: Collection[_Visit], context: Context) -> None:
         context.notice(f"The session at {closings[closing]} could not be ended in {CLOSING:g} s: it ends by itself.")
 
 
-class _Visit:
+class _Visit(Generic[_R]):
     """What is done at one store. All but the work itself, which is in threads, is done in the thread that waits.
 
     Args:
@@ -147,6 +157,7 @@ class _Visit:
         context: What it works with.
         answers: Where each piece of work puts what is to be done when it has ended.
         result: Where the login goes.
+        ask: Gives what is wanted of a target.
 
     """
 
@@ -156,17 +167,20 @@ class _Visit:
         references: Sequence[Reference],
         context: Context,
         answers: SimpleQueue[Callable[[], None]],
-        result: Harvest,
+        result: Harvest[_R],
+        *,
+        ask: Callable[[Store, Target], _R],
     ) -> None:
         self.title = scheme.title
         self.awaited: list[str] = []
         self.closing: Future[Kept | None] | None = None
         self._references = references
+        self._ask = ask
         self._answers = answers
         self._result = result
         self._store: Store | None = None
         self._threads = ThreadPoolExecutor(THREADS, f"imip-secrets-{scheme.name}")
-        self._found: dict[Target, Found | ImipError] = {}
+        self._found: dict[Target, _R | ImipError] = {}
         self._listed: dict[tuple[Target, str], Sequence[Target] | ImipError] = {}
         self._asked: set[Target] = set()
 
@@ -185,7 +199,7 @@ class _Visit:
         more = f" and {len(self.awaited) - _SHOWN_PATHS} more" if len(self.awaited) > _SHOWN_PATHS else ""
         return f"{self.title} ({', '.join(self.awaited[:_SHOWN_PATHS])}{more})"
 
-    def outcomes(self, reference: Reference) -> Iterator[tuple[Target, Found | ImipError]]:
+    def outcomes(self, reference: Reference) -> Iterator[tuple[Target, _R | ImipError]]:
         """Give each target of a reference with what came of it."""
         targets: Sequence[Target] | ImipError = [reference.target]
         if reference.listing:
@@ -242,7 +256,9 @@ class _Visit:
         if target in self._asked:
             return
         self._asked.add(target)
-        self._submit(tame(target.path, _SHOWN), partial(store.fetch, target), partial(self._found.__setitem__, target))
+        self._submit(
+            tame(target.path, _SHOWN), partial(self._ask, store, target), partial(self._found.__setitem__, target)
+        )
 
     def _submit(self, what: str, work: Callable[[], _T], done: Callable[[_T | ImipError], None]) -> Future[_T]:
         """Start a piece of work; what comes of it is taken up by the thread that waits."""

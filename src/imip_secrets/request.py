@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import Target
 
 
+SYNC = "sync"
+"""The mode whose secrets become secrets of GitHub."""
+
+
 class Request(NamedTuple):
     """A request that is free of every mistake that can be known beforehand.
 
@@ -61,9 +65,17 @@ def read(values: Mapping[str, str], *, local: bool = True) -> Request:
     lines, mistakes = references.parse(values.get("secrets", ""))
     allowed, not_names = names.parse_allowed(sound["allow-names"])
     known, nameless = variables.known_names(lines, sound["name-transform"])
-    problems += [*mistakes, *not_names, *nameless, *variables.check_names(known, allowed)]
-    problems += [problem for problem in _store_problems(lines, sound) if problem.where not in wrong]
-    problems += [] if local else _local_problems(lines)
+    # A secret of GitHub is no variable: no name of one changes how a program runs.
+    syncs, read = sound["mode"] == SYNC, lines
+    problems += [*mistakes, *not_names, *nameless, *variables.check_names(known, allowed, refuse=not syncs)]
+    if syncs:
+        from imip_secrets.sync import inputs  # noqa: PLC0415 - the one mode that has them
+
+        problems += [problem for problem in inputs.problems(sound, lines) if problem.where not in wrong]
+        key = inputs.key_line(sound)
+        read = [*lines, key] if key else lines
+    problems += [problem for problem in _store_problems(read, sound) if problem.where not in wrong]
+    problems += [] if local else _local_problems(read)
     if problems:
         raise UsageError(*dict.fromkeys(problems))
     return Request(tuple(lines), settings, allowed)

@@ -49,7 +49,7 @@ def resolve(request: Request, context: Context) -> Resolved:
         return _named(request, harvest(request.lines, context))
 
 
-def _named(request: Request, result: Harvest) -> Resolved:
+def _named(request: Request, result: Harvest[Found]) -> Resolved:
     """Make variables of what was found."""
     variables: list[Variable] = []
     failures: dict[tuple[str, Target, Problem], list[Line]] = {}

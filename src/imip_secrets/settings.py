@@ -51,8 +51,8 @@ class Input(NamedTuple):
 
 # fmt: off
 INPUTS: tuple[Input, ...] = (
-    Input("mode", "What", "What to do: export the secrets, or doctor: check each step and show no value.", "export",
-          "choice", ("export", "doctor")),
+    Input("mode", "What", "What to do: export the secrets; sync them to GitHub; or doctor: check each step.", "export",
+          "choice", ("export", "doctor", "sync")),
     Input("secrets", "What", "The references, one per line.", kind="lines"),
     Input("export-env", "How it lands", "Set the variables for the later steps of the job.", "true", "flag"),
     Input("env-file", "How it lands", "Write the variables to this dotenv file as well (mode 0600)."),

@@ -92,17 +92,18 @@ def known_names(lines: Iterable[Line], transform: str) -> tuple[list[Named], lis
     return known, problems
 
 
-def check_names(given: Iterable[Named], allowed: frozenset[str]) -> Iterator[Problem]:
+def check_names(given: Iterable[Named], allowed: frozenset[str], *, refuse: bool = True) -> Iterator[Problem]:
     """Find names that are refused, and names that stand for two things (compared without case).
 
     Args:
         given: All names of the request.
         allowed: The names of ``allow-names``, in upper case.
+        refuse: Whether names that would change how programs run are found.
 
     """
     first: dict[str, Named] = {}
     for item in given:
-        refusal = names.refused(item.name, item.origin, allowed)
+        refusal = names.refused(item.name, item.origin, allowed) if refuse else None
         if refusal:
             yield refusal.at(item.where)
         other = first.setdefault(item.name.upper(), item)

@@ -20,7 +20,7 @@ from imip_secrets.identity import IdToken
 from imip_secrets.secret import Secret
 from imip_secrets.settings import Settings
 from imip_secrets.stores import SCHEMES, Scheme
-from imip_secrets.stores.base import Context, Found, Target
+from imip_secrets.stores.base import Context, Found, Target, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -190,6 +190,21 @@ class Memory:
     def _note(self, call: str) -> None:
         self.calls.append(call)
         self.threads.add(threading.current_thread().name)
+
+
+class Versioned(Memory):
+    """A store that tells versions without values, where it may."""
+
+    def __init__(self, secrets: Mapping[str, Content] | None = None) -> None:
+        super().__init__(secrets)
+        self.may = True
+
+    def version_of(self, target: Target) -> Version | None:
+        self._note(f"version {target.path}")
+        if not self.may:
+            return None
+        content = _give(self.secrets.get(target.path, missing()))
+        return Version(content.version, content.changed) if isinstance(content, Found) else None
 
 
 def _give(content: Content) -> str | bytes | Found:

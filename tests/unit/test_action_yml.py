@@ -59,7 +59,8 @@ def test_only_secrets_is_required(action: Yaml) -> None:
 
 def test_outputs_come_from_the_step(action: Yaml) -> None:
     values = {name: spec["value"] for name, spec in action["outputs"].items()}
-    assert values == {name: f"${{{{ steps.run.outputs.{name} }}}}" for name in ("json", "names", "count")}
+    names = ("json", "names", "count", "sync-report", "changed")
+    assert values == {name: f"${{{{ steps.run.outputs.{name} }}}}" for name in names}
 
 
 def test_every_input_reaches_the_step_by_its_environment(step: Yaml) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from imip_secrets.harvest import Harvest
     from imip_secrets.references import Line
+    from imip_secrets.stores.base import Found
     from stand_ins.memory import Content
 
 MARK = "S3cr3t-m4rk"
@@ -44,11 +45,11 @@ def lines_of(*written: str) -> list[Line]:
     return lines
 
 
-def reap(*written: str, seconds: float = 30.0, said: list[str] | None = None) -> Harvest:
+def reap(*written: str, seconds: float = 30.0, said: list[str] | None = None) -> Harvest[Found]:
     return harvest(lines_of(*written), context(seconds, said))
 
 
-def shown(result: Harvest) -> list[list[str]]:
+def shown(result: Harvest[Found]) -> list[list[str]]:
     """Return, for each line, what came of each target: the value, or the error."""
     return [
         [

@@ -54,6 +54,7 @@ class Mode(Protocol):
 MODES: Mapping[str, ModeRow] = {
     "export": ModeRow("Nothing was exported"),
     "doctor": ModeRow("Nothing would be exported"),
+    "sync": ModeRow("Nothing was written", ("github",)),
 }
 
 
@@ -72,7 +73,9 @@ def main(environ: MutableMapping[str, str]) -> int:
     ignored = surroundings.neutralise(environ)
     values = inputs.read(before)
     mode = MODES.get(values.get("mode", ""), MODES["export"])
-    sets = request.libraries_of(values.get("secrets", "")) | set(mode.libraries)
+    # The key of a GitHub App may be in a store of its own.
+    named = "\n".join(values.get(name, "") for name in ("secrets", "github-app-private-key"))
+    sets = request.libraries_of(named) | set(mode.libraries)
     try:
         # Before the console, which needs one of them.
         libraries.provide(("runner", *sorted(sets)), environ)

@@ -39,6 +39,10 @@ class Teller(NamedTuple):
         self.console.say(f"{self.nothing}: {report.counted(len(problems), 'problem')}.")
         self.summarise(report.failure(problems, self.console.hide, self.nothing))
 
+    def fault(self, problem: Problem) -> None:
+        """Show one thing that is wrong, where the rest has come about."""
+        self.console.error(str(problem), TITLE)
+
     def warn(self, text: str) -> None:
         """Show a line that stands out, though nothing has failed."""
         self.console.warning(text, TITLE)

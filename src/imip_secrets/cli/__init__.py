@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, str] = {
     "run": "run a command with the secrets in its environment, and nowhere else",
     "export": "write the secrets as dotenv, shell or JSON",
+    "sync": "write the secrets to GitHub: its repositories, environments and organisations",
     "doctor": "go through the same request step by step, and show no value",
     "policy": "print the policies, roles and trust that a request needs, and no more",
 }

@@ -13,7 +13,7 @@ from imip_secrets.foreign import tame
 from imip_secrets.settings import INPUTS, from_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from imip_secrets.request import Request
     from imip_secrets.settings import Input
@@ -54,9 +54,14 @@ _HELP = {
 
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Add the references and an option for every setting that says how they are read."""
+    add_references(parser)
+    add_settings(parser)
+
+
+def add_references(parser: argparse.ArgumentParser) -> None:
+    """Add the references."""
     parser.add_argument("references", nargs="*", metavar="REFERENCE", help="what to read, as in the action's `secrets`")
     parser.add_argument("--file", metavar="FILE", type=Path, help="read references from a file, one per line")
-    add_settings(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser, *, sync: bool = False) -> None:
@@ -77,6 +82,7 @@ def read_request(
     options: argparse.Namespace,
     mistakes: Iterable[Problem] = (),
     unfit: Callable[[Request], Iterable[Problem]] = lambda _: (),
+    given: Mapping[str, str] | None = None,
 ) -> Request:
     """Turn the command line into a request.
 
@@ -84,6 +90,7 @@ def read_request(
         options: The command line.
         mistakes: What the command found wrong with it, to be told with all the rest.
         unfit: Finds what a request that is right has in it that the command cannot do.
+        given: Settings that the command itself gives, before all others.
 
     Raises:
         UsageError: with every mistake there is.
@@ -95,7 +102,7 @@ def read_request(
         # What could not be read cannot be judged.
         raise UsageError(*known, *unread)
     try:
-        wanted = request.read(values)
+        wanted = request.read({**values, **(given or {})})
     except UsageError as error:
         raise UsageError(*known, *error.problems) from None
     known += unfit(wanted)

@@ -37,7 +37,7 @@ def success(
     """
 
     def cell(text: str) -> str:
-        return _inert(hide(text))
+        return inert(hide(text))
 
     moment = now or datetime.now(timezone.utc)
     rows = [_cells(variable, moment, is_bare=variable.name in unmasked) for variable in resolved.variables]
@@ -59,7 +59,7 @@ def success(
 
 def failure(problems: Sequence[Problem], hide: Callable[[str], str], nothing: str = "Nothing was exported") -> str:
     """Return the Markdown of a run that did ``nothing``; ``hide`` is that of :func:`success`."""
-    rows = [map(_inert, map(hide, (each.where, each.what, each.remedy))) for each in problems]
+    rows = [map(inert, map(hide, (each.where, each.what, each.remedy))) for each in problems]
     return "\n".join(
         [
             f"### imip-secrets: {nothing[0].lower()}{nothing[1:]}, {counted(len(problems), 'problem')}",
@@ -144,7 +144,7 @@ def _age(found: Found, now: datetime) -> str:
     return span((now - found.changed).total_seconds()) if found.changed else ""
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Return foreign text as it is to be read in a table: nothing in it is Markdown, HTML, a link or a mention."""
     return "".join(map(_written, flatten(text)))
 

@@ -136,6 +136,19 @@ class Kept(Protocol):
         """Return what the store's ``resume`` makes the same of, in another process. It holds a credential."""
 
 
+class Version(NamedTuple):
+    """Which version of a secret is the one that a read would give; told without its value.
+
+    Args:
+        id: As :attr:`Found.version` names it.
+        changed: When it was made, or None where the store does not tell.
+
+    """
+
+    id: str
+    changed: datetime | None = None
+
+
 class Context:
     """What the core gives a store to work with.
 
@@ -246,6 +259,19 @@ class Renewer(Protocol):
         Raises:
             StoreError: it cannot be.
 
+        """
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """What a store may offer besides: versions without values, for who knows the value of that version already."""
+
+    def version_of(self, target: Target) -> Version | None:
+        """Give the version that :meth:`Store.fetch` would read now, or None where only a read can tell.
+
+        So it is where the credentials may read values and no metadata: that is
+        no failure. Raises :class:`~imip_secrets.errors.StoreError` otherwise,
+        as a read would.
         """
 
 
