@@ -14,10 +14,12 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +28,7 @@ from stand_ins.oidc import OWNER, REPOSITORY, SHA
 from stand_ins.shipped import CHECKOUT, download
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from stand_ins.oidc import Issuer
 
@@ -112,6 +114,7 @@ def run(
     variables: Mapping[str, str] | None = None,
     tools: Path = TOOLS,
     released: bool = False,
+    cancel: Callable[[], bool] | None = None,
 ) -> Job:
     """Run the only job of a workflow; ``uses: org/imip-secrets-action@v1`` is this checkout.
 
@@ -123,6 +126,7 @@ def run(
         variables: What ``vars.NAME`` gives.
         tools: The runner's tool cache.
         released: Whether the action is to be as in a release, with its bundle.
+        cancel: The job is cancelled as soon as this is true.
 
     """
     with tempfile.TemporaryDirectory(prefix="imip-act-", ignore_cleanup_errors=True) as name:
@@ -139,7 +143,7 @@ def run(
             *_options("--env", issuer.environ() if issuer else {}),
             *_options("--var", variables or {}),
         ]
-        status, log = _run(command, workspace, _environment(folder))
+        status, log = _run(command, workspace, _environment(folder), cancel)
     return Job(status == 0, log, list(_entries(log)))
 
 
@@ -179,8 +183,10 @@ def _environment(folder: Path) -> dict[str, str]:
     return {"HOME": str(home), "PATH": os.pathsep.join([str(python), os.defpath]), **proxies}
 
 
-def _run(command: list[str], workspace: Path, environ: Mapping[str, str]) -> tuple[int, str]:
-    """Run act to its end, or end it."""
+def _run(
+    command: list[str], workspace: Path, environ: Mapping[str, str], cancel: Callable[[], bool] | None
+) -> tuple[int, str]:
+    """Run act to its end, cancel it when it is time, or end it."""
     with subprocess.Popen(
         command,
         cwd=workspace,
@@ -192,12 +198,22 @@ def _run(command: list[str], workspace: Path, environ: Mapping[str, str]) -> tup
     ) as process:
         watchdog = threading.Timer(ENDS_WITHIN, _end, [process])
         watchdog.start()
+        if cancel is not None:
+            threading.Thread(target=_cancel, args=[process, cancel], daemon=True).start()
         try:
             log, _ = process.communicate()
         finally:
             watchdog.cancel()
             _end(process)
     return process.returncode, log.decode(errors="replace")
+
+
+def _cancel(process: subprocess.Popen[bytes], due: Callable[[], bool]) -> None:
+    """Interrupt act when it is time: it kills the step and goes on with what is to be done at the end of the job."""
+    while process.poll() is None and not due():
+        time.sleep(0.05)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
