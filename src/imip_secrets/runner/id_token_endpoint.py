@@ -10,12 +10,12 @@ import json
 import socket
 import ssl
 import time
-import urllib.request
-from http.client import HTTPException, InvalidURL
+from base64 import b64encode
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
 from random import SystemRandom
 from typing import TYPE_CHECKING, Literal
-from urllib.error import URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
@@ -39,6 +39,7 @@ SILENCE_SECONDS = 2.0
 # GitHub's tokens have some 2 KiB.
 ANSWER_LIMIT = 64 * 1024
 
+_PROXY_PORTS = {"http": 80, "https": 443}
 _OK = 200
 _FORBIDDEN = (401, 403)
 _BUSY = (408, 429)
@@ -77,19 +78,13 @@ class Endpoint:
     """
 
     def __init__(self, url: str, bearer: Secret, environ: Mapping[str, str]) -> None:
-        """Prepare without a look at the network.
-
-        No handler follows redirects: those would carry the request token elsewhere.
-        """
-        self._url = url
+        """Prepare without a look at the network."""
         self._bearer = bearer
-        self._opener = urllib.request.OpenerDirector()
-        proxy = _proxy(url, environ)
-        if proxy:
-            self._opener.add_handler(urllib.request.ProxyHandler({"https": proxy}))
-        # A handler for https reads the system's certificates, which plain loopback need not wait for.
-        secure = urlsplit(url).scheme == "https"
-        self._opener.add_handler(urllib.request.HTTPSHandler() if secure else urllib.request.HTTPHandler())
+        self._parts = urlsplit(url)
+        self._target = f"{self._parts.path or '/'}?{self._parts.query}"
+        self._proxy = _proxy(url, environ)
+        # This reads the system's certificates, which plain loopback need not wait for.
+        self._tls = ssl.create_default_context() if self._parts.scheme == "https" else None
 
     def ask(self, audience: str, deadline: Deadline, notice: Callable[[str], None]) -> Secret:
         """Return a token; try again, within the deadline, what may pass.
@@ -119,21 +114,44 @@ class Endpoint:
 
     def _try(self, audience: str, deadline: Deadline) -> Secret:
         """Ask once; raise ``_FailedTry``."""
-        request = urllib.request.Request(  # noqa: S310  # the scheme was checked with the host
-            f"{self._url}&audience={quote(audience, safe='')}",
-            headers={"Authorization": f"bearer {self._bearer.reveal()}", "Accept": "application/json"},
-        )
         limit = deadline.at_most(TRY_SECONDS)
         end = time.monotonic() + limit
+        headers = {"Authorization": f"bearer {self._bearer.reveal()}", "Accept": "application/json"}
         try:
-            with self._opener.open(request, timeout=limit) as response:
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
-                body = _read(response, end) if status == _OK else b""
+            with closing(self._connection(limit)) as connection:
+                # No redirect is followed: it would carry the request token elsewhere.
+                connection.request("GET", f"{self._target}&audience={quote(audience, safe='')}", headers=headers)
+                with connection.getresponse() as response:
+                    status, retry_after = response.status, response.headers.get("Retry-After", "")
+                    body = _read(response, end) if status == _OK else b""
         except (OSError, HTTPException, ValueError) as error:
             raise _unreachable(error, limit) from None
         if status != _OK:
             raise _refused(status, retry_after)
         return _token(body)
+
+    def _connection(self, limit: float) -> HTTPConnection:
+        """Prepare a connection, through the proxy where there is one; it is made by the first request."""
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._tls is None:
+            return HTTPConnection(host, port, timeout=limit)
+        if self._proxy is None:
+            return HTTPSConnection(host, port, timeout=limit, context=self._tls)
+        proxy = urlsplit(self._proxy if "://" in self._proxy else f"http://{self._proxy}")
+        if proxy.scheme not in _PROXY_PORTS or not proxy.hostname or proxy.path not in {"", "/"}:
+            raise InvalidURL
+        port_there = proxy.port or _PROXY_PORTS[proxy.scheme]
+        connection = HTTPSConnection(proxy.hostname, port_there, timeout=limit, context=self._tls)
+        connection.set_tunnel(host, port, _credentials(proxy.username, proxy.password))
+        return connection
+
+
+def _credentials(user: str | None, password: str | None) -> dict[str, str]:
+    """Return the header for a proxy that wants to know who asks."""
+    if user is None:
+        return {}
+    text = f"{unquote(user)}:{unquote(password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(text.encode()).decode()}"}
 
 
 def _given_up(what: str, remedy: str, tries: int) -> ImipError:
@@ -148,6 +166,8 @@ def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
     parts = urlsplit(url)
     if not proxy or parts.hostname in LOOPBACK:
         return None
+    import urllib.request  # noqa: PLC0415 - few have a proxy
+
     bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
     return None if bypass(parts.netloc, {"no": excepted}) else proxy
 
@@ -164,24 +184,23 @@ def _read(response: HTTPResponse, end: float) -> bytes:
 
 def _unreachable(error: OSError | HTTPException | ValueError, limit: float) -> _FailedTry:
     """Say why there was no answer."""
-    cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, OSError) else error
-    if isinstance(cause, TimeoutError):
+    if isinstance(error, TimeoutError):
         return _FailedTry(f"the endpoint did not answer within {max(1, limit):.0f} s")
-    if isinstance(cause, ssl.SSLCertVerificationError):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return _FailedTry(
-            f"the endpoint's certificate cannot be verified ({tame(cause.verify_message, 120)})",
+            f"the endpoint's certificate cannot be verified ({tame(error.verify_message, 120)})",
             "Add the authority that signed it to the certificates of the runner's system.",
             again="no",
         )
-    if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
         remedy = "Check the DNS of the runner, and HTTPS_PROXY if its network has a proxy."
         return _FailedTry("the endpoint's host is not known", remedy, again="no")
     # The endpoint's own address was checked, so it is the proxy's. The text would show the password in it.
-    if isinstance(cause, (InvalidURL, ValueError)) and not isinstance(cause, OSError):
+    if isinstance(error, (InvalidURL, ValueError)) and not isinstance(error, OSError):
         remedy = "Write it like http://proxy.example.com:3128."
         return _FailedTry("HTTPS_PROXY holds no address of a proxy", remedy, again="no")
     # Of an answer that is no HTTP the text is the server's; the name of the error is enough.
-    detail = tame(cause, 120) if isinstance(cause, OSError) else type(cause).__name__
+    detail = tame(error, 120) if isinstance(error, OSError) else type(error).__name__
     return _FailedTry(f"the connection to the endpoint failed ({detail})")
 
 

@@ -158,8 +158,8 @@ class TestAToken:
         with FaultServer(json_answer({"value": jwt_with(payload)})) as server:
             assert ask(environ_of(server)).claims["aud"] == ["other", AUDIENCE]
 
-    def test_costs_no_import_of_urllib_request_before_it_is_asked_for(self) -> None:
-        code = "import sys, imip_secrets.runner.id_token; sys.exit('urllib.request' in sys.modules)"
+    def test_costs_no_import_of_an_http_client_before_it_is_asked_for(self) -> None:
+        code = "import sys, imip_secrets.runner.id_token; sys.exit('http.client' in sys.modules)"
         path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         assert subprocess.run([sys.executable, "-c", code], env=path, check=False, timeout=30).returncode == 0
 
@@ -429,6 +429,17 @@ class TestTheNetwork:
             assert "Tunnel connection failed: 403" in text
             assert {request.target for request in proxy.requests} == {"x.actions.githubusercontent.invalid:443"}
             assert all("authorization" not in request.headers for request in proxy.requests)
+
+    @pytest.mark.parametrize(
+        ("user", "shown"), [("", None), ("me%40here:p%3Ass@", "Basic bWVAaGVyZTpwOnNz"), ("me@", "Basic bWU6")]
+    )
+    def test_tells_the_proxy_who_asks_where_its_address_does(self, user: str, shown: str | None) -> None:
+        with FaultServer(answer(407)) as proxy, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # as above
+            text = refusal({**githubs(), "HTTPS_PROXY": proxy.url.replace("//", f"//{user}"), "https_proxy": ""})
+            gc.collect()
+            assert {request.headers.get("proxy-authorization") for request in proxy.requests} == {shown}
+            assert "p:ss" not in text
 
     def test_keeps_to_no_proxy_and_names_an_unknown_host(self) -> None:
         with FaultServer(answer(403)) as proxy:
