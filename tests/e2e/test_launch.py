@@ -401,6 +401,29 @@ def test_a_newer_python_under_another_name_is_found(name: str, machine: Machine)
     assert machine.probe()["version"] == list(sys.version_info[:2])
 
 
+def system_python() -> Path | None:
+    """Return the system's own Python, where it is new enough."""
+    python = Path("/usr/bin/python3")
+    newer = [python.with_name(f"python3.{minor}") for minor in range(10, 15)]
+    return next((python for each in newer if each.exists() and python.exists() and each.samefile(python)), None)
+
+
+@pytest.mark.skipif(system_python() is None, reason="the system's own Python is too old, or elsewhere")
+def test_the_system_s_own_python_is_not_asked_first(machine: Machine) -> None:
+    fired = machine.folder / "asked"
+    (machine.programs / "env").unlink()
+    machine.add_script("env", f"#!/bin/sh\n: > '{fired}'\n")
+    said = machine.probe(PATH=f"{machine.programs}:/usr/bin:/bin")
+    assert said["executable"] == "/usr/bin/python3"
+    assert not fired.exists()
+
+
+@pytest.mark.skipif(system_python() is None, reason="the system's own Python is too old, or elsewhere")
+def test_another_python_that_comes_first_on_the_path_is_taken(machine: Machine) -> None:
+    machine.add_python()
+    assert machine.probe(PATH=f"{machine.programs}:/usr/bin:/bin")["executable"] == str(machine.programs / "python3")
+
+
 def test_a_python_in_the_runner_s_tool_cache_is_found(machine: Machine) -> None:
     folder = machine.tools / "Python" / "3.12.1" / "x64" / "bin"
     folder.mkdir(parents=True)
