@@ -52,6 +52,12 @@ bench: setup ## Measure whole runs, and other actions beside them where their ch
 bundle: setup ## Build what a release has beside launch.py, build/bundle, with its archive; print their digests
 	$(BIN)/python -m release.bundle build/bundle
 
+benchload: setup ## Measure what the library costs an application
+	PYTHONPATH=tests $(BIN)/python -m bench.load
+
+benchscan: setup ## Search 5 GB (or SIZE, in GB) for 500 secrets: no miss, no false hit, how fast
+	PYTHONPATH=tests $(BIN)/python -m bench.scan --gigabytes $(or $(SIZE),5)
+
 lock: setup ## Resolve the locks anew: newest versions, one version of a package in all of them
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt requirements/aws.in --output-file requirements/aws.txt

@@ -51,8 +51,8 @@ class Input(NamedTuple):
 
 # fmt: off
 INPUTS: tuple[Input, ...] = (
-    Input("mode", "What", "What to do: export the secrets; sync them to GitHub; or doctor: check each step.", "export",
-          "choice", ("export", "doctor", "sync")),
+    Input("mode", "What", "What to do: export the secrets; sync them to GitHub; doctor: check each step; scan: look "
+          "for the values in files.", "export", "choice", ("export", "doctor", "sync", "scan")),
     Input("secrets", "What", "The references, one per line.", kind="lines"),
     Input("export-env", "How it lands", "Set the variables for the later steps of the job.", "true", "flag"),
     Input("env-file", "How it lands", "Write the variables to this dotenv file as well (mode 0600)."),
@@ -125,6 +125,9 @@ INPUTS: tuple[Input, ...] = (
           variables=("IMIP_GITHUB_APP_PRIVATE_KEY",)),
     Input("github-api-url", "Sync", "The address of GitHub's API (default: that of the runner, or of github.com).",
           kind="address", variables=("GITHUB_API_URL",)),
+    Input("scan-paths", "Scan", "The files and folders to search, one per line, from the workspace.", ".", "lines"),
+    Input("scan-exclude", "Scan", "What is not searched: names, or paths, with * and ?, one per line.", kind="lines"),
+    Input("scan-detect", "Scan", "Look for what was never in a store as well, with detect-secrets.", "false", "flag"),
     Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.",
           kind="lines"),
     Input("timeout-seconds", "Network", "How long the whole run may take, in seconds.", "120", "number"),

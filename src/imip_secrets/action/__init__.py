@@ -55,6 +55,7 @@ MODES: Mapping[str, ModeRow] = {
     "export": ModeRow("Nothing was exported"),
     "doctor": ModeRow("Nothing would be exported"),
     "sync": ModeRow("Nothing was written", ("github",)),
+    "scan": ModeRow("Nothing was searched", ("scan",)),
 }
 
 

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "export": "write the secrets as dotenv, shell or JSON",
     "sync": "write the secrets to GitHub: its repositories, environments and organisations",
     "doctor": "go through the same request step by step, and show no value",
+    "scan": "search files for the values of the secrets, before they leave this machine",
     "policy": "print the policies, roles and trust that a request needs, and no more",
 }
 _ACTION = "action"

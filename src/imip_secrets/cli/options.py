@@ -29,6 +29,7 @@ OF_THE_ACTION = frozenset(
         "mask-floor",
         "aws-role-session-name",
         "vault-lease-minutes",
+        *("scan-paths", "scan-exclude", "scan-detect"),
     }
 )
 # What says where secrets go in GitHub is for the one command that writes them there.

@@ -6,7 +6,7 @@ length and hides every line of a mask by itself, so a careless mask (``{``,
 ``true``, ``1``) wrecks the log and shows the value by its absence; and it does
 not know hex, shell quotes, ``\u`` escapes or base64 inside a longer text. So
 the masks are chosen here: one line each, trimmed as the runner trims, never
-one of those that must not be (:func:`_hideable`), with the encodings that the
+one of those that must not be (:func:`is_hideable`), with the encodings that the
 runner lacks. They also serve where the runner's own encodings do not exist, as
 in ``act``; there a mask that holds ``::`` is not understood, which no other
 spelling of it can help.
@@ -128,30 +128,30 @@ class _Choice:
         self._chosen: dict[str, None] = {}
 
     def of_text(self, text: str, *, whole: bool) -> Masks:
-        own = _lines(text)
+        own = lines_of(text)
         self._take(own[:LINES_LIMIT])
         told = [line for line in own if not _is_punctuation(line)] or own
         bare = any(line not in self._chosen for line in told)
         if whole:
-            self._take_all(_inner_texts(text))
+            self._take_all(inner_texts(text))
         return self._masks(bare=bare)
 
     def of_binary(self, data: bytes) -> Masks:
         """Hide the encodings of the whole, and the lines that happen to be text."""
         pieces = (_decoded(piece) for piece in re.split(rb"[\r\n]", data[:WHOLE_LIMIT]))
-        self._take(line for piece in pieces if piece for line in _lines(piece))
+        self._take(line for piece in pieces if piece for line in lines_of(piece))
         if len(data) <= WHOLE_LIMIT:
-            self._take_encodings((*_encodings_of_bytes(data), *_wrapped_base64(data)))
+            self._take_encodings((*encodings_of_bytes(data), *_wrapped_base64(data)))
         return self._masks(bare=not self._chosen)
 
     def _take_all(self, texts: list[str]) -> None:
         for text in texts:
-            self._take(_lines(text))
+            self._take(lines_of(text))
         lines = list(self._chosen)
         wholes = [text.strip() for text in texts]
         self._take_encodings(
             chain(
-                (form for text in wholes if self._may_hide(text) for form in _encodings_of_whole(text)),
+                (form for text in wholes if self._may_hide(text) for form in encodings_of_whole(text)),
                 (form for line in lines if line not in wholes for form in _encodings(line)),
             )
         )
@@ -165,17 +165,17 @@ class _Choice:
         for form in map(str.strip, encodings):
             if len(self._chosen) >= limit:
                 break
-            if _hideable(form, floor) and _is_sayable(form):
+            if is_hideable(form, floor) and _is_sayable(form):
                 self._chosen[form] = None
 
     def _may_hide(self, text: str) -> bool:
-        return self._forced or _hideable(text, self._floor)
+        return self._forced or is_hideable(text, self._floor)
 
     def _masks(self, *, bare: bool) -> Masks:
         return Masks(tuple(sorted(self._chosen, key=lambda text: (-len(text), text))), bare)
 
 
-def _hideable(text: str, floor: int) -> bool:
+def is_hideable(text: str, floor: int) -> bool:
     """Tell whether a mask of this text would hide it and little else."""
     return (
         len(text) >= floor
@@ -206,12 +206,12 @@ def _decoded(data: bytes) -> str | None:
         return None
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Split as the runner does: at CR and LF alone, without the white space round a line."""
     return [line for piece in re.split(r"[\r\n]", text) if (line := piece.strip())]
 
 
-def _inner_texts(text: str) -> list[str]:
+def inner_texts(text: str) -> list[str]:
     """Return the text, the strings of its JSON and its passwords, those within these too."""
     found = [text]
     for outer in found:
@@ -254,14 +254,15 @@ def _passwords(text: str) -> Iterator[str]:
             yield unquote(password)
 
 
-def _encodings_of_whole(text: str) -> Iterator[str]:
+def encodings_of_whole(text: str) -> Iterator[str]:
+    """Give what the usual encoders make of a text, and the lines of its base64 where that is broken into lines."""
     yield from _encodings(text)
     yield from _wrapped_base64(text.encode("utf-8", "surrogatepass"))
 
 
 def _encodings(text: str) -> Iterator[str]:
     """Give what the usual encoders make of a text, without the quotes they put round it."""
-    yield from _encodings_of_bytes(text.encode("utf-8", "surrogatepass"))
+    yield from encodings_of_bytes(text.encode("utf-8", "surrogatepass"))
     if text.isascii() and text.isalnum():
         return
     for ascii_only in (True, False):
@@ -279,7 +280,8 @@ def _encodings(text: str) -> Iterator[str]:
     yield ascii(text)[1:-1]
 
 
-def _encodings_of_bytes(data: bytes) -> Iterator[str]:
+def encodings_of_bytes(data: bytes) -> Iterator[str]:
+    """Give base64, hex, percent-encoding and Python's spelling of bytes."""
     for shift in range(3):
         # The characters that depend on the value alone, with `shift` bytes before it in its group of three.
         core = _base64(bytes(shift) + data)[-(-8 * shift // 6) : 8 * (shift + len(data)) // 6]

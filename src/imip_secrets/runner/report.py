@@ -72,6 +72,11 @@ def failure(problems: Sequence[Problem], hide: Callable[[str], str], nothing: st
     )
 
 
+def row(texts: Iterable[str], hide: Callable[[str], str]) -> str:
+    """Return a row of a table, of texts that somebody else wrote; ``hide`` is that of :func:`success`."""
+    return f"| {' | '.join(inert(hide(text)) for text in texts)} |"
+
+
 def counted(number: int, noun: str) -> str:
     """Return "1 secret", "2 secrets"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
