@@ -407,6 +407,7 @@ def _said() -> str:
             ("docs/troubleshooting.md", "# Troubleshooting"),
             ("docs/aws.md", "## Errors"),
             ("docs/vault.md", "## Errors"),
+            ("docs/github-access.md", "## Errors"),
         )
         for cells in _rows(_read(page), heading)
         for span in re.findall(r"`([^`]+)`", cells[0])

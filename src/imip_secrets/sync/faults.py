@@ -147,15 +147,18 @@ def _forbidden(answer: Answer, ask: Ask, who: Who) -> StoreError:
 
 def _permission(answer: Answer, ask: Ask, who: Who) -> str:
     """Say which permission is missing, and where it is given."""
+    scope = ask.scope
+    if who.is_app and scope and scope.app is App.CODESPACES and scope.kind is Kind.ORGANIZATION:
+        return "GitHub lets no App have an organisation's Codespaces secrets: give a personal access token instead."
     if not who.is_app and _OF_THE_JOB in answer.message.lower():
         return (
             f"It needs {_wanted(answer, ask)}, which a job's own GITHUB_TOKEN can never have: give github-app-id and "
             "github-app-private-key, or a personal access token as github-token."
         )
     if "x-oauth-scopes" in answer.headers:
-        scope = _CLASSIC[ask.scope.kind] if ask.scope else "repo"
+        needs = _CLASSIC[scope.kind] if scope else "repo"
         has = tame(answer.headers["x-oauth-scopes"], 120) or "none"
-        return f"A classic token needs the scope {scope} (it has {has}), and its owner must be an admin of {ask.place}."
+        return f"A classic token needs the scope {needs} (it has {has}), and its owner must be an admin of {ask.place}."
     where = "in its settings, and have the owner of the installation accept it" if who.is_app else "in its settings"
     return f"Give {who.name} the permission {_wanted(answer, ask)} for {ask.place}, {where}."
 

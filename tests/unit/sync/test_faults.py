@@ -76,6 +76,12 @@ def test_a_listing_that_only_needs_read_is_told_that_the_sync_needs_write() -> N
     assert 'the permission "Secrets: write" for' in told(403, "no", headers=headers)
 
 
+def test_an_app_never_has_an_organisation_s_codespaces_secrets() -> None:
+    scope = Scope(Kind.ORGANIZATION, "org", app=App.CODESPACES)
+    text = told(403, "Resource not accessible by integration", Ask.about(scope, "listing"), OUR_APP)
+    assert text.endswith("have an organisation's Codespaces secrets: give a personal access token instead.")
+
+
 def test_another_permission_that_github_asks_for_is_named_besides_ours() -> None:
     headers = {"x-accepted-github-permissions": "administration=read; actions=read"}
     assert (
