@@ -328,6 +328,8 @@ class _Vault:
             name = request.path.split("/")[2] if request.path.count("/") > 1 else ""
             message = DENIALS[self.azure.denial].format(vault=self.name, name=name)
             return vault_error(403, "Forbidden", message, self.azure.denial)
+        if request.method == "PUT" and request.path.startswith("/secrets/"):
+            return self._set(request)
         routes: dict[str, Callable[[Request], Step]] = {"secrets": self._secrets, "deletedsecrets": self._deleted}
         route = routes.get(request.path.split("/")[1])
         return route(request) if route and request.method == "GET" else vault_error(404, "NotFound", "No such path.")
@@ -349,6 +351,15 @@ class _Vault:
         header = f'Bearer authorization="{authority}", resource="{self.resource}"'
         refused = vault_error(401, "Unauthorized", message)
         return Answer(401, {**refused.headers, "WWW-Authenticate": header}, refused.body)
+
+    def _set(self, request: Request) -> Step:
+        """Make a new version; a soft-deleted secret keeps its name taken."""
+        name = request.path.split("/")[2]
+        if name in self.azure.deleted.get(self.name, set()):
+            message = f"Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused."
+            return vault_error(409, "Conflict", message, "ObjectIsDeletedButRecoverable")
+        version = self.azure.put(name, json.loads(request.body)["value"], self.name)
+        return json_answer({"value": version.value, **self._item(name, version, with_version=True)})
 
     def _secrets(self, request: Request) -> Step:
         name, version = [*filter(None, request.path.split("/")[2:]), "", ""][:2]

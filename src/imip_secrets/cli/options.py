@@ -13,7 +13,7 @@ from imip_secrets.foreign import tame
 from imip_secrets.settings import INPUTS, from_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from imip_secrets.request import Request
     from imip_secrets.settings import Input
@@ -65,11 +65,18 @@ def add_references(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", metavar="FILE", type=Path, help="read references from a file, one per line")
 
 
-def add_settings(parser: argparse.ArgumentParser, *, sync: bool = False) -> None:
-    """Add an option for every setting that is not the action's alone, under the headings of the README."""
+def add_settings(parser: argparse.ArgumentParser, *, sync: bool = False, also: Collection[str] = ()) -> None:
+    """Add an option for every setting that is not the action's alone, under the headings of the README.
+
+    Args:
+        parser: The command's.
+        sync: Whether the settings of the sync are among them.
+        also: Settings of the sync that are, where not all of them are.
+
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
     for item in INPUTS:
-        if item.name in OF_THE_ACTION or (item.group == _OF_SYNC and not sync):
+        if item.name in OF_THE_ACTION or (item.group == _OF_SYNC and not sync and item.name not in also):
             continue
         if item.kind == "secret" and item.variables:
             parser.add_argument(f"--{item.name}", action=_Refused, const=item.variables[0], help=argparse.SUPPRESS)

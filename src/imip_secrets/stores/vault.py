@@ -48,13 +48,18 @@ def check(settings: Settings, targets: Iterable[Target]) -> Iterator[tuple[Targe
 
 
 def open_store(context: Context) -> VaultStore:
-    """Make the store, without network. hvac is imported in another thread, so that the ID token can come meanwhile."""
+    """Make the store, without network."""
+    return VaultStore(context, start_client(context))
+
+
+def start_client(context: Context) -> Future[VaultClient]:
+    """Make the client in another thread, where hvac is imported, so that the ID token can come meanwhile."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - check() needs none
 
     thread = ThreadPoolExecutor(1, "imip-secrets-vault")
     made = thread.submit(_make_client, context)
     thread.shutdown(wait=False)
-    return VaultStore(context, made)
+    return made
 
 
 def _make_client(context: Context) -> VaultClient:

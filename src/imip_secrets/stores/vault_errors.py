@@ -40,7 +40,7 @@ def refusal(client: VaultClient, session: Session, place: Place, verb: str, answ
         client: Asked for the seal status when Vault is down.
         session: Who was refused.
         place: What was to be read or listed.
-        verb: The capability that this takes: read, list or update.
+        verb: The capability that this takes: read, list or update; write for create and update.
         answer: The refusal.
 
     """
@@ -116,6 +116,12 @@ def gone(place: Place, facts: dict[str, Json]) -> MissingError | None:
     return None
 
 
+def keeps_nothing(place: Place) -> StoreError:
+    """Make the error for a path that is in no KV engine, as far as Vault tells, where a secret is to be written."""
+    remedy = "Name a path in a KV engine: vault secrets list shows them."
+    return StoreError(f"{_shown(place)} is in no KV engine that Vault tells of, so nothing can be kept there", remedy)
+
+
 def would_write(place: Place) -> StoreError:
     """Make the error for an object sent to where it would be kept, or may be: nothing here writes a secret."""
     if place.version:
@@ -160,7 +166,7 @@ def _denied(session: Session, place: Place, verb: str, answer: Answer) -> StoreE
     )
 
 
-_DOING = {"read": "reading", "list": "listing", "update": "sending body to"}
+_DOING = {"read": "reading", "list": "listing", "update": "sending body to", "write": "writing"}
 
 
 def _policy(place: Place, verb: str, *, sure: bool = False) -> str:
@@ -176,7 +182,8 @@ def _policy(place: Place, verb: str, *, sure: bool = False) -> str:
 
 
 def _rule(path: str, verb: str) -> str:
-    return f'path "{tame(path, 200)}" {{ capabilities = ["{verb}"] }}'
+    can = '"create", "update"' if verb == "write" else f'"{verb}"'
+    return f'path "{tame(path, 200)}" {{ capabilities = [{can}] }}'
 
 
 def _no_engine(place: Place) -> StoreError:

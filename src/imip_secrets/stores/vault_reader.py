@@ -1,4 +1,4 @@
-"""Reads and lists what a session may, whatever engine it is in."""
+"""Reads, lists and writes what a session may, whatever engine it is in."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 10_000
 """How many secrets and folders one listing may come to."""
 
+_BAD_REQUEST = 400
 _NOT_FOUND = 404
 _V2 = 2
 
@@ -69,6 +70,37 @@ class Reader:
         if not isinstance(data, dict):
             raise errors.no_data(place)
         return Found(Secret(compact(data)), is_data=True, lease=_lease(answer))
+
+    def write(self, namespace: str, path: str, body: str, current: int | None) -> bool:
+        """Write a secret of a KV engine; return False where another version than ``current`` is there.
+
+        In version 2 Vault itself compares. Version 1 compares nothing.
+
+        Args:
+            namespace: The namespace, "" for the root.
+            path: The path.
+            body: The whole secret, a JSON object.
+            current: The version that it is to follow; None where there is none, or a deleted one.
+
+        Raises:
+            StoreError: the path is in no KV engine, or Vault refused or failed.
+
+        """
+        place = self._mounts.find(namespace, path, lambda _: False)
+        if place.mount is None or not place.version:
+            raise errors.keeps_nothing(place)
+        full = place.path
+        if place.version == _V2:
+            full = f"{place.root}/data/{place.rest}"
+            if current is None:
+                current = whole(part(self._ask_v2(place).data, "metadata"), "version")
+            body = f'{{"options":{{"cas":{current}}},"data":{body}}}'
+        answer = self._client.send(namespace, full, body)
+        if answer.status == _BAD_REQUEST and "check-and-set" in answer.reason:
+            return False
+        if not answer.ok:
+            raise self._refusal(place, "write", answer)
+        return True
 
     def names(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imip_secrets.stores.azure.places import Place
 
 ROLE = "Key Vault Secrets User"
+WRITING_ROLE = "Key Vault Secrets Officer"
 
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _REDIRECTS = range(300, 400)
@@ -80,7 +81,7 @@ class Asked:
     Args:
         place: The secret, or the start of names.
         identity: Who asks.
-        verb: ``get`` or ``list``.
+        verb: ``get``, ``list`` or ``set``.
 
     """
 
@@ -161,17 +162,18 @@ class Asked:
         """Tell the kinds of "Forbidden" apart (Azure: "Common error codes for Azure Key Vault", and its own texts)."""
         host, vault, who = self.place.host, self.place.vault, self.identity.who
         denied = f"{who} may not {self.verb} {self._what()}"
+        role = WRITING_ROLE if self.verb == "set" else ROLE
         if refusal.inner == "ForbiddenByRbac":
             found = _RESOURCE.search(refusal.raw)
             scope = found[1] if found else f"RESOURCE_ID_OF_{vault}"
             return denied, (
-                f"Assign it the role {ROLE} on the vault (az role assignment create --role '{ROLE}' --assignee "
+                f"Assign it the role {role} on the vault (az role assignment create --role '{role}' --assignee "
                 f"{self.identity.client} --scope {tame(scope, 200)}); a new assignment counts after up to 10 minutes."
             )
         if refusal.inner in {"ForbiddenByPolicy", "AccessDenied"}:
             return denied, (
                 f"Allow it in an access policy of the vault: az keyvault set-policy --name {vault} "
-                f"--secret-permissions get list --spn {self.identity.client}."
+                f"--secret-permissions get list{' set' if self.verb == 'set' else ''} --spn {self.identity.client}."
             )
         if refusal.inner == "ForbiddenByFirewall":
             found = _ADDRESS.search(refusal.raw)

@@ -117,6 +117,15 @@ class Vaults:
             raise asked.without_value()
         return value, facts
 
+    def write(self, asked: Asked, value: str) -> None:
+        """Set a secret, which makes a new version of it.
+
+        Raises:
+            StoreError: the vault refuses; a name may be taken by a soft-deleted secret.
+
+        """
+        self._answer(asked, lambda client: client.set_secret(asked.place.name, value))
+
     def names(self, asked: Asked) -> Sequence[Facts]:
         """Give what a vault tells of its secrets, over all pages.
 

@@ -1,0 +1,128 @@
+"""What git knows of ``.env`` files: whether they are tracked or ignored, and where they stand in its history."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+from imip_secrets.errors import ImipError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_PATTERNS = (":(glob,icase)**/.env", ":(glob,icase)**/.env.*", ":(glob,icase)**/*.env")
+_LIMIT_SECONDS = 300
+
+
+class Blob(NamedTuple):
+    """One content of a file in history.
+
+    Args:
+        path: The file.
+        commit: The first commit that has this content.
+        date: When, by the commit.
+        id: The content's name in git.
+
+    """
+
+    path: str
+    commit: str
+    date: str
+    id: str
+
+
+class Git:
+    """A working tree.
+
+    Args:
+        folder: In it, at any depth.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Ask nothing yet."""
+        self._folder = folder
+
+    def is_there(self) -> bool:
+        """Tell whether there is git, and a working tree."""
+        return shutil.which("git") is not None and self._run("rev-parse", "--is-inside-work-tree", check=False) != b""
+
+    def tracked(self) -> set[str]:
+        """Return the ``.env`` files that the next commit has."""
+        return set(self._names("ls-files", "-z", "--", *_PATTERNS))
+
+    def ignored(self, paths: Iterable[str]) -> set[str]:
+        """Return which of the files are ignored."""
+        given = "\0".join(paths).encode(errors="surrogateescape")
+        out = self._run("check-ignore", "-z", "--stdin", "--no-index", given=given, check=False)
+        return set(_split(out))
+
+    def history(self) -> list[Blob]:
+        """Return every content that a ``.env`` file ever had in any branch or tag, the oldest first.
+
+        Raises:
+            ImipError: git fails.
+
+        """
+        out = self._run(
+            "log",
+            "--all",
+            "--reverse",
+            "--no-renames",
+            "--diff-filter=AM",
+            "--raw",
+            "--no-abbrev",
+            "-z",
+            "--date=short",
+            "--format=%x01%H %ad",
+            "--",
+            *_PATTERNS,
+        )
+        found: dict[tuple[str, str], Blob] = {}
+        commit = date = ""
+        # A record: "\x01COMMIT DATE", then for each file ":MODES OLD NEW STATUS" and its name.
+        fields = iter(_split(out.replace(b"\n", b"\0")))
+        for field in fields:
+            if field.startswith("\x01"):
+                commit, _, date = field[1:].partition(" ")
+            elif field.startswith(":"):
+                path = next(fields, "")
+                blob = field.split(" ")[3]
+                found.setdefault((path, blob), Blob(path, commit, date, blob))
+        return list(found.values())
+
+    def content(self, blob: Blob, limit: int) -> bytes:
+        """Return a content from history, or its beginning."""
+        return self._run("cat-file", "blob", blob.id)[: limit + 1]
+
+    def _names(self, *arguments: str) -> list[str]:
+        return _split(self._run(*arguments))
+
+    def _run(self, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
+        """Run git without its user's aliases, pagers and hooks; return what it prints."""
+        # A repository's own configuration may name programs; these are the ones that reading could start.
+        settings = ("core.fsmonitor=false", "core.pager=cat", "diff.external=", "core.quotePath=off")
+        quiet = [word for setting in settings for word in ("-c", setting)]
+        try:
+            done = subprocess.run(
+                ["git", *quiet, "-C", str(self._folder), *arguments],  # noqa: S607 - git is the user's own
+                input=given,
+                capture_output=True,
+                check=False,
+                timeout=_LIMIT_SECONDS,
+                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            what = f"git could not be asked ({type(error).__name__})"
+            raise ImipError(Problem(what, remedy="Use --no-history.")) from None
+        if check and done.returncode:
+            what = f"git {arguments[0]} failed with status {done.returncode}"
+            raise ImipError(Problem(what, remedy="Run it by hand to see why, or use --no-history."))
+        return done.stdout
+
+
+def _split(data: bytes) -> list[str]:
+    return [each.decode(errors="surrogateescape") for each in data.split(b"\0") if each]

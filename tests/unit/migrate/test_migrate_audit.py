@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imip_secrets import cli
+from imip_secrets.migrate.audit import audit, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALUE = "s3cret-value-of-history"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run([shutil.which("git") or "git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with a history: secrets committed, changed, moved and removed; and files of every kind."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / ".env").write_text(f"SECRET_KEY={VALUE}\nPORT=1\n", encoding="utf-8")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / ".env.staging").write_text("TOKEN=a\n", encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    (tmp_path / ".env").write_text(f"SECRET_KEY={VALUE}2\nOLD_TOKEN=x\n", encoding="utf-8")
+    git(tmp_path, "commit", "-qam", "two")
+    git(tmp_path, "rm", "-q", ".env")
+    git(tmp_path, "commit", "-q", "-m", "three")
+    git(tmp_path, "checkout", "-q", "-b", "side", "HEAD~2")
+    (tmp_path / "ünï.env").write_text("API_KEY=on-a-branch\n", encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "on a branch")
+    git(tmp_path, "checkout", "-q", "main")
+    (tmp_path / ".gitignore").write_text(".env\n", encoding="utf-8")
+    (tmp_path / ".env").write_text(f"SECRET_KEY={VALUE}\nPORT=1\nPORT=2\nBARE\n", encoding="utf-8")
+    (tmp_path / ".env.production").write_text(f"SECRET_KEY={VALUE}\n", encoding="utf-8")
+    (tmp_path / ".env.example").write_text("SECRET_KEY=\n", encoding="utf-8")
+    (tmp_path / ".env.broken").write_bytes(b"\xff\xfe\0")
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / ".env").write_text("X=1\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_every_file_is_found_with_what_git_knows_of_it(tree: Path) -> None:
+    found = {file.path: file for file in audit(tree).files}
+    assert set(found) == {".env", ".env.production", ".env.example", ".env.broken", "app/.env.staging"}
+    assert found[".env"].ignored
+    assert not found[".env.production"].ignored
+    assert found["app/.env.staging"].tracked
+    assert found[".env.example"].is_template
+    assert found[".env.broken"].problems
+
+
+def test_history_tells_every_commit_and_key_over_all_branches(tree: Path) -> None:
+    past = {each.path: each for each in audit(tree).past}
+    assert set(past) == {".env", "app/.env.staging", "ünï.env"}
+    assert len(past[".env"].commits) == 2
+    assert past[".env"].keys == ("SECRET_KEY", "OLD_TOKEN")
+    assert past["ünï.env"].keys == ("API_KEY",)
+
+
+def test_the_report_says_what_is_wrong_and_shows_no_value(tree: Path) -> None:
+    text = "\n".join(report(audit(tree)))
+    for words in (
+        ".env.production: NOT IGNORED by git",
+        "app/.env.staging: IN GIT",
+        "  look secret: SECRET_KEY",
+        "  look like plain configuration: PORT",
+        "  PORT stands in lines 2, 3: the last one counts",
+        "  without a value: BARE",
+        ".env.production has no PORT",
+        "SECRET_KEY is the same in .env and .env.production",
+        "In git's history: .env, ",
+        "rotate first",
+        "it is UTF-16",
+    ):
+        assert words in text, (words, text)
+    assert VALUE not in text
+    assert "on-a-branch" not in text
+
+
+def test_the_command_ends_with_1_where_something_is_exposed(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["migrate", "audit", str(tree)]) == 1
+    assert VALUE not in capfd.readouterr().out
+
+
+def test_without_git_the_files_are_found_all_the_same(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".env").write_text("A=1\n", encoding="utf-8")
+    assert cli.main(["migrate", "audit", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.startswith(".env: ")
+
+
+def test_history_can_be_left_out(tree: Path) -> None:
+    assert audit(tree, history=False).past == ()
+
+
+def test_nothing_there_is_said(tmp_path: Path) -> None:
+    assert list(report(audit(tmp_path))) == ["No .env file in the tree."]
