@@ -8,7 +8,9 @@ credentials; what was asked for stands in :attr:`Aws.calls`. For faults, put a
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -139,7 +141,12 @@ class Aws:
         command = [sys.executable, "-I", __file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
-        self.url = f"http://{HOST}:{int(self._process.stdout.readline())}"
+        try:
+            self.url = f"http://{HOST}:{int(self._process.stdout.readline())}"
+        except BaseException:  # an interruption, while it starts
+            self._process.kill()
+            self._process.communicate()
+            raise
         return self
 
     def __exit__(
@@ -218,7 +225,9 @@ def _serve() -> None:
         HOST, 0, _recorder(DomainDispatcherApplication(create_backend_app)), threaded=True, request_handler=Quiet
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_port, flush=True)  # noqa: T201  # how the parent learns the port
+    # How the parent learns the port, unless it was interrupted before that.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), f"{server.server_port}\n".encode())
     sys.stdin.read()
     server.shutdown()
 
