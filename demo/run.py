@@ -1,7 +1,7 @@
-"""``make demo``: a workflow that uses the action, on servers that start here and are gone afterwards.
+"""``make demo``: workflows that use the action, on servers that start here and are gone afterwards.
 
-A real OpenBao, moto as AWS, an issuer of ID tokens as GitHub's, and ``act`` in
-the place of GitHub's runner. Nothing leaves this machine, but that the first
+A real OpenBao, moto as AWS, an issuer of ID tokens as GitHub's, a stand-in for
+GitHub's API, and ``act`` in the place of GitHub's runner. Nothing leaves this machine, but that the first
 run installs the action's libraries from the Python package index.
 """
 
@@ -21,9 +21,11 @@ from urllib.parse import urlsplit
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent)]
 
+from demo.mirror import Mirror
 from spellings import spellings
 from stand_ins import act
 from stand_ins.aws import Aws
+from stand_ins.github import GitHub
 from stand_ins.oidc import Issuer
 from stand_ins.vault import Vault
 
@@ -40,8 +42,8 @@ def main() -> int:
     if act.program() is None:
         sys.exit("There is no act: run `make setup` first.")
     with ExitStack() as servers:
-        issuer, vault, aws = _start(servers)
-        values = _seed(issuer, vault, aws)
+        issuer, vault, aws, github = _start(servers)
+        values, in_vault = _seed(issuer, vault, aws)
         title("The job's log (demo/workflow.yml, run by act)")
         if not any(act.TOOLS.glob("*/*")):
             print("The first run on a machine installs the action's libraries; that takes some seconds.\n")
@@ -50,12 +52,12 @@ def main() -> int:
         job = act.run(workflow, issuer=issuer, variables=addresses)
         show(job)
         title("Result")
-        good = judge(job, values)
+        good = judge(job, values) and Mirror(github, issuer, vault).run(in_vault, title, show_log)
     print("\nThe servers have been stopped, and their data removed.")
     return 0 if good else 1
 
 
-def _start(servers: ExitStack) -> tuple[Issuer, Vault, Aws]:
+def _start(servers: ExitStack) -> tuple[Issuer, Vault, Aws, GitHub]:
     title("Started")
     issuer = servers.enter_context(Issuer())
     print(f"  {issuer.url}  issues ID tokens, as GitHub does for a job")
@@ -63,22 +65,26 @@ def _start(servers: ExitStack) -> tuple[Issuer, Vault, Aws]:
     print(f"  {vault.url}  OpenBao, a real server; it checks the ID tokens")
     aws = servers.enter_context(Aws())
     print(f"  {aws.url}  AWS Secrets Manager and STS, played by moto")
-    return issuer, vault, aws
+    # What GitHub's description says is the tests' business, which fetch it.
+    github = servers.enter_context(GitHub(check=False))
+    print(f"  {github.url}  GitHub's API, as far as secrets go")
+    return issuer, vault, aws, github
 
 
-def _seed(issuer: Issuer, vault: Vault, aws: Aws) -> set[str]:
-    """Put the example in both stores, with new values each time; return these, and the passwords in them."""
+def _seed(issuer: Issuer, vault: Vault, aws: Aws) -> tuple[set[str], Mapping[str, str]]:
+    """Put the example in both stores, with new values each time; return all with their passwords, and Vault's."""
     in_aws, in_vault = _example(), _example()
     aws.put(SECRET, in_aws)
     vault.put(f"secret/{SECRET}", in_vault)
-    vault.policy("imip", {f"secret/data/{SECRET}": ["read"]})
+    readable = (f"secret/data/{SECRET}", f"secret/metadata/{SECRET}", "secret/data/github-app")
+    vault.policy("imip", {path: ["read"] for path in readable})
     vault.trust(issuer)
     subject = "repo:octo-org/octo-repo:environment:production"
     vault.role("imip-ci", audience=vault.url, policies=["imip"], bound_subject=subject)
     keys = ", ".join(in_aws)
     print(f"\nBoth stores hold {SECRET}, with different random values: {keys}.")
     values = {*in_aws.values(), *in_vault.values()}
-    return values | {password for value in values if (password := urlsplit(value).password)}
+    return values | {password for value in values if (password := urlsplit(value).password)}, in_vault
 
 
 def _example() -> Mapping[str, str]:
@@ -92,6 +98,13 @@ def _example() -> Mapping[str, str]:
 
 def show(job: act.Job) -> None:
     """Show what the steps said, and the job summary as text."""
+    show_log(job)
+    title("The job summary")
+    print(textwrap.indent(plain(job.summary), "  "))
+
+
+def show_log(job: act.Job) -> None:
+    """Show what the steps said."""
     masks = 0
     for entry in job.entries:
         if entry.kind == "mask":
@@ -105,8 +118,6 @@ def show(job: act.Job) -> None:
             print(f"    {entry.text}")
         elif entry.kind in {"error", "warning", "notice"}:
             print(f"    {entry.kind}: {entry.text}")
-    title("The job summary")
-    print(textwrap.indent(plain(job.summary), "  "))
 
 
 def plain(markdown: str) -> str:

@@ -112,6 +112,7 @@ def run(
     files: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
+    hidden: Mapping[str, str] | None = None,
     tools: Path = TOOLS,
     released: bool = False,
     cancel: Callable[[], bool] | None = None,
@@ -124,6 +125,7 @@ def run(
         files: What the repository holds besides, by path; a job has them after its checkout.
         environ: Variables of every step.
         variables: What ``vars.NAME`` gives.
+        hidden: What ``secrets.NAME`` gives.
         tools: The runner's tool cache.
         released: Whether the action is to be as in a release, with its bundle.
         cancel: The job is cancelled as soon as this is true.
@@ -142,6 +144,7 @@ def run(
             *_options("--env", {"GITHUB_REPOSITORY": f"{OWNER}/{REPOSITORY}", **(environ or {})}),
             *_options("--env", issuer.environ() if issuer else {}),
             *_options("--var", variables or {}),
+            *_options("--secret", hidden or {}),
         ]
         status, log = _run(command, workspace, _environment(folder), cancel)
     return Job(status == 0, log, list(_entries(log)))
