@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 USED_AS = "org/imip-secrets-action@"
+CALLED_AS = "org/imip-secrets-action/.github/workflows/"  # what is called so is the matter of test_sync_workflow.py
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 PEM_KEY = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----"
 # What stands for the expressions of a workflow: the runner puts the values in their place.
@@ -36,6 +37,8 @@ EXPRESSIONS = {
     "vars.VAULT_CLIENT_PEM": PEM,
     "secrets.VAULT_CLIENT_KEY": PEM_KEY,
     "secrets.VAULT_TOKEN": "s.token",
+    "secrets.IMIP_SYNC_MANIFEST": "",
+    "inputs.dry-run || false": "false",
     "vars.VAULT_ROLE_ID": "675a50e7-cfe0-be76-e35f-49ec009731ea",
     "secrets.VAULT_SECRET_ID": "ed0a642f-2acf-c2da-232f-1b21300d5f29",
     "secrets.VAULT_PASSWORD": "a password",
@@ -217,7 +220,7 @@ def test_json_can_be_read(block: Block) -> None:
 
 
 def _filled(text: str) -> str:
-    return re.sub(r"\$\{\{ *([\w.]+) *\}\}", lambda found: EXPRESSIONS[found[1]], text)
+    return re.sub(r"\$\{\{ *([\w.| -]+?) *\}\}", lambda found: EXPRESSIONS[found[1]], text)
 
 
 def _steps(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -239,7 +242,7 @@ def test_yaml_is_a_step_of_ours_or_a_list_of_secrets(block: Block) -> None:
     document = yaml.safe_load(block.text)
     if "secrets" in document:
         assert not references.parse(document["secrets"])[1]
-    else:
+    elif not any(job.get("uses", "").startswith(CALLED_AS) for job in document.get("jobs", {}).values()):
         assert _steps(document)
 
 
