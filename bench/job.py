@@ -88,7 +88,7 @@ class Job:
             Path(file).write_bytes(b"")
         log = self._folder / "log"
         with log.open("wb") as output:
-            status, cost = _measure(command, {**self.environ, **environ, **files}, self._folder, output.fileno())
+            status, cost = measure(command, {**self.environ, **environ, **files}, self._folder, output.fileno())
         if status:
             msg = f"{' '.join(command)} ended with status {status}:\n{log.read_text(errors='replace')[-2000:]}"
             raise StepFailedError(msg)
@@ -96,12 +96,15 @@ class Job:
         return cost
 
 
-def _measure(command: Sequence[str], environ: Mapping[str, str], folder: Path, output: int) -> tuple[int, Cost]:
+def measure(
+    command: Sequence[str], environ: Mapping[str, str], folder: Path, output: int, limit: float = LIMIT_SECONDS
+) -> tuple[int, Cost]:
+    """Run a program to its end, or until the limit; return its status, and what it cost."""
     start = time.perf_counter()
     process = subprocess.Popen(
         command, cwd=folder, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=output
     )
-    watchdog = threading.Timer(LIMIT_SECONDS, process.kill)
+    watchdog = threading.Timer(limit, process.kill)
     watchdog.start()
     try:
         _, status, usage = os.wait4(process.pid, 0)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from bench.contestants import Steps, missing, our_inputs, their_steps
 from bench.job import PATH, Cost, Job, StepFailedError
 from bench.serve import Servers, secrets
+from bench.sync import CASES as SYNC
 from stand_ins.step import ROOT, Step, imported, traced_command
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ TOOLS = ROOT / ".cache" / "runner-tools"
 MANY = 50
 ROUND_TRIP = 0.04
 WARM_UP = 2
+SYNC_ROUNDS = 3
 # The one that the step finds, unless it is too old.
 PYTHON = shutil.which("python3", path=PATH) or sys.executable
 
@@ -235,11 +237,12 @@ def _release(action: Path) -> Path:
 
 def main() -> int:
     """Run the cases that are asked for, and print the table."""
+    known = [*(case.name for case in CASES), *SYNC]
     parser = argparse.ArgumentParser(description="Measure whole runs; medians, in turn.")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(case.name for case in CASES)}")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(known)}")
     parser.add_argument("--rounds", type=int, help="how often each side runs")
     asked = parser.parse_args()
-    unknown = set(asked.cases) - {case.name for case in CASES}
+    unknown = set(asked.cases) - set(known)
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="imip-bench-") as folder:
@@ -248,6 +251,10 @@ def main() -> int:
         for case in CASES:
             if not asked.cases or case.name in asked.cases:
                 bench.measure(case, asked.rounds or case.rounds)
+        for name, measured in SYNC.items():
+            if not asked.cases or name in asked.cases:
+                bench.rows += [Row(*cells) for cells in measured(asked.rounds or SYNC_ROUNDS)]
+                print(f". {name}", file=sys.stderr)
     versions = [
         subprocess.check_output([name, "--version"], text=True).strip()
         for name in (PYTHON, shutil.which("node"))
