@@ -315,7 +315,7 @@ def test_a_login_that_github_refuses_is_told(rig: Rig, app: StandInApp) -> None:
 
 def test_a_token_that_was_given_is_neither_checked_nor_revoked(rig: Rig) -> None:
     client = open_github(rig.access(ONE))
-    assert client.login() == "the token of github-token"
+    assert client.login() == "the token of the input github-token"
     client.look_up("org", "app")
     client.close()
     assert [sent.operation for sent in rig.github.sent] == ["GET /repos/{owner}/{repo}"]

@@ -555,6 +555,7 @@ def test_every_file_that_cannot_be_read_is_said_with_the_other_mistakes(
     assert lines[0].startswith("imip-secrets: error: there is no command to run.")
     assert lines[1].startswith("imip-secrets: error: --file: cannot read ")
     assert lines[1].endswith("none: No such file or directory. Name a text file.")
+    assert lines[2].startswith("imip-secrets: error: --ca-certificate: cannot read ")
     assert lines[2].endswith("binary: it is no UTF-8 text. Name a text file.")
 
 

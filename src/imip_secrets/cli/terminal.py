@@ -28,7 +28,7 @@ _OPTIONS = {
     item.name: item.variables[0] if item.kind == "secret" and item.variables else f"--{item.name}" for item in INPUTS
 } | {"secrets": "REFERENCE"}
 _NAMES = "|".join(_OPTIONS)
-_INPUT = re.compile(rf"(?:\bthe )?\binput ({_NAMES})\b|\b({_NAMES}): (?=\S)")
+_INPUT = re.compile(rf"(?:\bthe )?\binput ({_NAMES})\b|(?<![\w-])({_NAMES}): (?=\S)")
 
 
 def note(text: str) -> None:

@@ -57,7 +57,7 @@ class Client:
     def login(self) -> str:
         """Get a token for each owner, if there is an App; a token that was given is checked by its first use."""
         if self._app is None:
-            return "the token of github-token"
+            return "the token of the input github-token"
         said = []
         try:
             for reach in self._access.reaches:

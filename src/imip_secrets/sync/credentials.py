@@ -72,7 +72,7 @@ class TokenSession:
     """A token that was given. It is neither checked beforehand nor revoked: it is not ours."""
 
     account = "token"
-    who = Who("the token of github-token")
+    who = Who("the token of the input github-token")
 
     def __init__(self, token: Secret) -> None:
         """Hold it."""

@@ -40,7 +40,7 @@ class Who:
     """Whose requests they are.
 
     Args:
-        name: How the reader calls it: "the token of github-token", "the App imip".
+        name: How the reader calls it: "the token of the input github-token", "the App imip".
         is_app: Whether it is a GitHub App of ours.
 
     """
@@ -110,7 +110,7 @@ def _unauthenticated(answer: Answer, who: Who) -> DeniedError:
     remedy = (
         "Its token was revoked or has expired, or the App was uninstalled: look at the App's installations."
         if who.is_app
-        else "It is wrong, expired or revoked: make a new one, and give it as github-token."
+        else "It is wrong, expired or revoked: make a new one, and give it as the input github-token."
     )
     return DeniedError(f"GitHub does not accept {who.name} (it answers 401{_quoted(answer)})", remedy)
 

@@ -18,7 +18,7 @@ REPO = Scope(Kind.REPOSITORY, "org", "app")
 DEPENDABOT = Scope(Kind.REPOSITORY, "org", "app", app=App.DEPENDABOT)
 ENVIRONMENT = Scope(Kind.ENVIRONMENT, "org", "app", "prod")
 ORGANIZATION = Scope(Kind.ORGANIZATION, "org")
-TOKEN = Who("the token of github-token")
+TOKEN = Who("the token of the input github-token")
 OUR_APP = Who("the GitHub App imip", is_app=True)
 LISTING, WRITING = Ask.about(REPO, "listing"), Ask.about(REPO, "writing", "DB_URL")
 
@@ -35,8 +35,9 @@ def told(
 
 def test_a_token_that_github_does_not_know() -> None:
     assert told(401, "Bad credentials") == (
-        'GitHub does not accept the token of github-token (it answers 401: "Bad credentials"). It is wrong, expired or '
-        "revoked: make a new one, and give it as github-token."
+        'GitHub does not accept the token of the input github-token (it answers 401: "Bad credentials"). It is '
+        "wrong, expired or "
+        "revoked: make a new one, and give it as the input github-token."
     )
     assert "the App was uninstalled" in told(401, "Bad credentials", who=OUR_APP)
 
@@ -46,7 +47,8 @@ def test_a_missing_permission_is_named_as_github_s_pages_name_it() -> None:
     headers = {"x-accepted-github-permissions": "secrets=write"}
     assert told(403, message, WRITING, headers=headers) == (
         'GitHub denies writing DB_URL in repo:org/app (it answers 403: "Resource not accessible by personal access '
-        'token"). Give the token of github-token the permission "Secrets: write" for org/app, in its settings.'
+        'token"). Give the token of the input github-token the permission "Secrets: write" for org/app, in its '
+        "settings."
     )
 
 
@@ -106,7 +108,7 @@ def test_a_classic_token_is_told_its_scope(scope: Scope, needs: str) -> None:
 
 def test_single_sign_on_is_told_with_its_address() -> None:
     text = told(403, "Resource protected by organization SAML enforcement.")
-    assert text.endswith("Authorise the token of github-token for the single sign-on of org.")
+    assert text.endswith("Authorise the token of the input github-token for the single sign-on of org.")
     headers = {"x-github-sso": "required; url=https://github.com/orgs/org/sso?authorization_request=A"}
     assert "at https://github.com/orgs/org/sso?authorization_request=A." in told(403, "no", headers=headers)
 
@@ -129,7 +131,7 @@ def test_an_archived_repository_is_told_as_such() -> None:
 def test_all_four_meanings_of_a_404_are_told(status: int) -> None:
     assert told(status, "Not Found") == (
         "GitHub shows nothing for listing repo:org/app (it answers 404, which can mean four things). (1) there is no "
-        "repository org/app by this name; (2) the token of github-token may not see it; (3) it lacks "
+        "repository org/app by this name; (2) the token of the input github-token may not see it; (3) it lacks "
         '"Secrets: write"; (4) the plan does not include it (on the Free plan, private repositories have no '
         "environments and do not see an organisation's secrets)."
     )
@@ -141,7 +143,8 @@ def test_all_four_meanings_of_a_404_are_told(status: int) -> None:
 
 def test_a_repository_that_is_not_shown_has_two_meanings() -> None:
     assert told(404, "Not Found", Ask("reading org/app", "org", "app")) == (
-        "GitHub shows no org/app (it answers 404). Either there is none by this name, or the token of github-token may "
+        "GitHub shows no org/app (it answers 404). Either there is none by this name, or the token of the input "
+        "github-token may "
         'not see it: it needs "Metadata: read" there, and org must have let it in.'
     )
 
