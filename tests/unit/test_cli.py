@@ -8,11 +8,13 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import jwt
 import pytest
@@ -636,6 +638,16 @@ def test_a_token_that_is_handed_over_counts_before_the_endpoint_of_a_job(
     out, err = capfd.readouterr()
     assert VALUE in out
     assert f"::add-mask::{token}" in err.splitlines()
+
+
+@pytest.mark.usefixtures("store")
+def test_run_writes_nothing_anywhere_unless_a_value_goes_to_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with mock.patch.object(tempfile, "tempdir", str(tmp_path / "none")):
+        assert cli.main(["run", "memory://a", "--", *python("")]) == 0
+        assert cli.main(["run", "memory://a?as=file", "--", *python("")]) == 1
+    assert "there is no place for files: No such file or directory. Give this machine a /tmp" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("store")

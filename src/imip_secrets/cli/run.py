@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from imip_secrets.child import run
 from imip_secrets.cli.options import REFERENCES, add_request, read_request
 from imip_secrets.cli.reading import resolve_all
 from imip_secrets.cli.terminal import context, job_console, note
-from imip_secrets.errors import Problem
+from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
 from imip_secrets.leases import end_all
 from imip_secrets.runner import files
@@ -41,10 +42,27 @@ def main(options: argparse.Namespace, child: Sequence[str]) -> int:
     given = context(wanted.settings, console)
     try:
         variables = resolve_all(wanted, given, console)
-        with TemporaryDirectory(prefix="imip-secrets-") as folder:
-            return run(child, {**_environment(), **dict(_for_child(variables, Path(folder)))})
+        with _folder(variables) as folder:
+            return run(child, {**_environment(), **dict(_for_child(variables, folder))})
     finally:
         end_all(given.kept, note)
+
+
+@contextmanager
+def _folder(variables: Iterable[Variable]) -> Iterator[Path]:
+    """Give a private folder for the values that go to files; where none does, there need be no place for one."""
+    if not any(variable.line.reference.as_file for variable in variables):
+        yield Path()
+        return
+    try:
+        made = TemporaryDirectory(prefix="imip-secrets-")
+    except OSError as error:
+        what = f"there is no place for files: {tame(error.strerror)}"
+        raise ImipError(
+            Problem(what, remedy="Give this machine a /tmp that can be written to, or set TMPDIR.")
+        ) from None
+    with made as folder:
+        yield Path(folder)
 
 
 def _environment() -> dict[str, str]:
