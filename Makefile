@@ -13,10 +13,10 @@ export UV_CACHE_DIR := .cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bundle lock clean
+.PHONY: help setup demo test lint bench bundle image image-test lock clean
 
 help: ## Show these lines
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
 setup: $(READY) ## Make .venv from the locks, again only when they change
 
@@ -43,8 +43,8 @@ lint: setup ## Check style, types, workflows and shell
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
-	$(BIN)/zizmor --offline --quiet --pedantic .github action.yml cleanup
-	$(BIN)/shellcheck .ci/run .ci/packages
+	$(BIN)/zizmor --offline --quiet --pedantic .github action.yml cleanup docker
+	$(BIN)/shellcheck .ci/run .ci/packages .ci/try-image
 
 bench: setup ## Measure whole runs, and other actions beside them where their checkouts are named
 	PYTHONPATH=tests $(BIN)/python -m bench.run $(CASES)
@@ -57,6 +57,13 @@ benchload: setup ## Measure what the library costs an application
 
 benchscan: setup ## Search 5 GB (or SIZE, in GB) for 500 secrets: no miss, no false hit, how fast
 	PYTHONPATH=tests $(BIN)/python -m bench.scan --gigabytes $(or $(SIZE),5)
+
+image: bundle ## Make build/image, the folder that the Dockerfile's image is built of
+	$(BIN)/python -m release.image build/image --bundle build/bundle
+
+image-test: setup ## Build the image without Docker, and run it as the runner does (as root, on Debian)
+	.ci/packages
+	IMIP_IMAGE=1 $(BIN)/python -m pytest tests/image
 
 lock: setup ## Resolve the locks anew: newest versions, one version of a package in all of them
 	$(LOCK) requirements/dev.in --output-file requirements/dev.txt

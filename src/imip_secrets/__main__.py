@@ -56,8 +56,9 @@ def _run(arguments: Sequence[str], *, in_job: bool) -> int:
         from imip_secrets import cleanup  # noqa: PLC0415 - see above
 
         return cleanup.main(os.environ)
-    from imip_secrets import cli  # noqa: PLC0415 - see above
+    from imip_secrets import cli, libraries  # noqa: PLC0415 - see above
 
+    libraries.provide_all()
     return cli.main(arguments)
 
 

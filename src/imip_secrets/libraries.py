@@ -50,8 +50,8 @@ def use_locks(root: Path, bundled: Collection[str] = ()) -> None:
 def provide(names: Iterable[str], environ: Mapping[str, str]) -> None:
     """Make the named sets importable; install those that are not there yet.
 
-    Does nothing unless :func:`use_locks` was called: a console script and the
-    image have their libraries already.
+    Does nothing unless :func:`use_locks` was called: a console script has its
+    libraries already. The image has every set in one folder beside the locks'.
 
     Args:
         names: Sets, each a lock ``NAME.txt``.
@@ -64,17 +64,40 @@ def provide(names: Iterable[str], environ: Mapping[str, str]) -> None:
     lacking = [name for name in names if name not in _Launch.bundled]
     if _Launch.locks is None or not lacking:
         return
+    whole = _whole(_Launch.locks)
+    _use([whole] if whole.is_dir() else _installed(lacking, _Launch.locks, environ))
+
+
+def provide_all() -> None:
+    """Make every set importable that is there, for a command line, which may need any: those of the image."""
+    if _Launch.locks is not None and _whole(_Launch.locks).is_dir():
+        _use([_whole(_Launch.locks)])
+
+
+def _whole(locks: Path) -> Path:
+    """Return where the image has all sets that are not in the bundle."""
+    return locks.with_name("libraries")
+
+
+def _use(places: Iterable[Path]) -> None:
+    """Put folders on the path: behind Python's own modules, before the bundle.
+
+    Two sets may hold the same package, in the same version; what the bundle has of one is not the whole of it.
+    """
+    last = len(sys.path) - bool(_Launch.bundled)
+    sys.path[last:last] = [str(place) for place in places if str(place) not in sys.path]
+
+
+def _installed(names: Iterable[str], locks: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return the folders of sets, after installing those that are not there yet."""
     folder = _private_folder(environ)
-    sets = {lock: folder / _key(lock) for lock in (_Launch.locks / f"{name}.txt" for name in lacking)}
+    sets = {lock: folder / _key(lock) for lock in (locks / f"{name}.txt" for name in names)}
     missing = {lock: place for lock, place in sets.items() if not place.is_dir()}
     if missing:
         from imip_secrets.installing import install  # noqa: PLC0415 - what a warm run never needs
 
         install(missing, environ)
-    # Python's own modules come first. Two sets may hold the same package, in the same version; what the bundle has of
-    # one is not the whole of it, so it comes last.
-    last = len(sys.path) - bool(_Launch.bundled)
-    sys.path[last:last] = [str(place) for place in sets.values() if str(place) not in sys.path]
+    return list(sets.values())
 
 
 def _key(lock: Path) -> str:

@@ -17,6 +17,7 @@ from imip_secrets.settings import INPUTS, Input
 Yaml = dict[str, Any]
 
 ACTION = Path(__file__).parents[2] / "action.yml"
+OF_IMAGE = ACTION.parent / "docker" / "action.yml"
 BLANKED = {"BASH_ENV", "GCONV_PATH", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD"}
 
 
@@ -93,3 +94,14 @@ def test_shellcheck_finds_nothing_in_the_script(step: Yaml) -> None:
     )
     assert done.stdout.decode() == ""
     assert done.returncode == 0
+
+
+def test_the_image_takes_the_same_inputs_word_for_word() -> None:
+    """What is added to action.yml is added to docker/action.yml: copy the whole part."""
+    own, other = (file.read_text(encoding="utf-8").partition("\ninputs:\n")[2] for file in (ACTION, OF_IMAGE))
+    assert other.partition("\noutputs:\n")[0].splitlines() == own.partition("\noutputs:\n")[0].splitlines()
+
+
+def test_the_image_gives_the_same_outputs(action: Yaml) -> None:
+    other = yaml.safe_load(OF_IMAGE.read_text(encoding="utf-8"))["outputs"]
+    assert other == {name: {"description": spec["description"]} for name, spec in action["outputs"].items()}
