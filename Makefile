@@ -13,7 +13,7 @@ export UV_CACHE_DIR := .cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bundle image image-test lock clean
+.PHONY: help setup demo test lint bench bundle benchload benchscan image image-test lock clean
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-USED_AS = "org/imip-secrets-action@"
+USED_AS = ("org/imip-secrets-action@", "org/imip-secrets-action/docker@")
 CALLED_AS = "org/imip-secrets-action/.github/workflows/"  # what is called so is the matter of test_sync_workflow.py
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 PEM_KEY = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----"
