@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
     from typing import TypeAlias
+    from urllib.parse import SplitResult
 
     from github.Auth import Auth
 
@@ -140,9 +141,12 @@ class Api:
         found = _NEXT.search(answer.headers.get("link", ""))
         if found is None:
             return ""
-        if not found[1].startswith(f"{self.url}/"):
-            raise self.failed(Fault("the next page of its list is at another address", garbled().remedy), 1)
-        return found[1].removeprefix(self.url)
+        ours = urlsplit(self.url)
+        with suppress(ValueError):
+            theirs = urlsplit(found[1])
+            if _origin(ours) == _origin(theirs) and theirs.path.startswith(f"{ours.path}/"):
+                return f"{theirs.path.removeprefix(ours.path)}?{theirs.query}"
+        raise self.failed(Fault("the next page of its list is at another address", garbled().remedy), 1)
 
     def send(
         self,
@@ -223,6 +227,11 @@ class _Requester(Requester):
     @property
     def _logger(self) -> logging.Logger:
         return _SILENT
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return which server an address is of, however it is written."""
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _worth(outcome: Answer | Fault) -> tuple[int, str]:

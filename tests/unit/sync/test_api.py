@@ -271,6 +271,16 @@ def test_a_next_page_elsewhere_is_not_asked_for(rig: Callable[..., Rig], address
     assert len(server.requests) == 1
 
 
+def test_a_next_page_may_write_the_same_address_otherwise(rig: Callable[..., Rig]) -> None:
+    with FaultServer(handler=lambda _: steps.pop(0)) as server:
+        made = rig(server)
+        made.api.url = made.api.url.replace("127.0.0.1", "LOCALHOST")
+        link = f'<http://localhost:{server.port}/x?page=2>; rel="next"'
+        steps = [page(1, link), page(2)]
+        assert [each.data for each in made.api.pages(made.login, "/x")] == [[1], [2]]
+    assert [request.target for request in server.requests] == ["/x?per_page=100", "/x?page=2"]
+
+
 def test_a_list_without_end_is_left(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "MAX_PAGES", 3)
     with FaultServer(handler=lambda _: page(1, f'<{server.url}/x?page=1>; rel="next"')) as server:

@@ -18,6 +18,7 @@ from imip_secrets.errors import StoreError
 from imip_secrets.sync import pacing
 from imip_secrets.sync.base import READ_POINTS, WRITE_POINTS
 from imip_secrets.sync.pacing import LIMITS, Clock, Ledger, Limits, Pacer, Seen
+from stand_ins.github import limits
 
 MINUTE, HOUR = 60.0, 3600.0
 GITHUB_POINTS, GITHUB_CONCURRENT = 900, 100
@@ -185,6 +186,40 @@ def run_from(began: float, costs: list[int], ledger: Ledger, server: Server, slo
             return server.count(moment + began, points)
 
     return began + run(costs, Later(), LaterServer(), 11, slowest)
+
+
+class StandIn(Server):
+    """The limits of GitHub's stand-in, enforced: its own arithmetic, on our time."""
+
+    def __init__(self, hourly: int) -> None:
+        super().__init__()
+        self.limits = limits.Limits(enforced=True, hourly=hourly)
+
+    def count(self, moment: float, points: int) -> Seen:
+        now = 1_800_000_000 + moment
+        self.counted.append((moment, points))
+        try:
+            self.limits.take("token", "GET" if points == READ_POINTS else "PUT", now)
+        except limits.Exceeded as exceeded:
+            return Seen(refused=True, retry_after=exceeded.retry_after)
+        told = self.limits.facts("token", now)
+        resets_in = int(told["x-ratelimit-reset"]) - int(now)
+        return Seen(int(told["x-ratelimit-limit"]), int(told["x-ratelimit-remaining"]), resets_in)
+
+
+@pytest.mark.parametrize("hourly", [5000, 15000])
+def test_a_thousand_repositories_with_twenty_secrets_are_never_refused_and_end_when_it_was_told(hourly: int) -> None:
+    server, ledger = StandIn(hourly), Ledger()
+    listed = run([READ_POINTS] * 1010, ledger, server, 3, 0.4)
+    assert listed < 65
+    told = ledger.estimate(listed, 21_000, 1000 * READ_POINTS + 20_000 * WRITE_POINTS)
+    ended = run_from(listed, ([READ_POINTS] + [WRITE_POINTS] * 20) * 1000, ledger, server, 0.4)
+    assert server.limits.refused == 0
+    assert server.limits.most_points <= GITHUB_POINTS
+    assert len(server.counted) == 22_010
+    assert told == pytest.approx(ended - listed, rel=0.1)
+    # Of 5,000 an hour, four resets are waited for; with 15,000 the minutes count, each of 880 points.
+    assert told == pytest.approx(4.05 * HOUR if hourly == 5000 else 1.95 * HOUR, rel=0.05)
 
 
 def test_an_estimate_of_nothing_is_nothing() -> None:
