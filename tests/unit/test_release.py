@@ -196,5 +196,5 @@ def test_no_job_of_a_release_uses_a_cache() -> None:
 def test_every_action_of_others_is_by_commit_with_its_version_beside_it(path: Path) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
         used = re.search(r"uses: (\S+)(.*)", line)
-        if used and not used[1].startswith("./"):
+        if used and not used[1].startswith(("./", "org/imip-secrets-action@")):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used[1] + used[2]), line
