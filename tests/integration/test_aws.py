@@ -240,3 +240,17 @@ def test_no_error_of_the_store_shows_a_token(moto: Aws, issuer: Issuer) -> None:
         store.fetch(Target("nothing"))
     assert issuer.issued
     assert not any(part in str(caught.value) for token in issuer.issued for part in token.split("."))
+
+
+def test_a_version_is_told_without_its_value(moto: Aws, issuer: Issuer) -> None:
+    first = moto.put("a", "one")
+    second = moto.put("a", "two")
+    with Job(issuer, moto.url) as store:
+        for target in (Target("a"), Target("a", stage="AWSPREVIOUS"), Target("a", version=first)):
+            version = store.version_of(target)
+            assert version is not None
+            assert version.id == store.fetch(target).version
+        assert store.version_of(Target("a")) == (second, None)
+        assert store.version_of(Target("a", version="none")) is None
+        with pytest.raises(MissingError):
+            store.version_of(Target("nowhere"))

@@ -802,3 +802,34 @@ class TestRequest:
         assert [variable.name for variable in resolved.variables] == ["A", "B"]
         assert len(azure.asked()) == 1
         assert len(real_names) == 2
+
+
+class TestVersions:
+    def test_a_version_is_told_without_its_value(
+        self, azure: Azure, job: Job, here: Callable[[str], Target]
+    ) -> None:
+        first = azure.put("versions", "one", created=1_700_000_000)
+        azure.put("versions", "two", created=1_700_000_060)
+        store = job.logged_in()
+        for target in (here("versions"), here("versions")._replace(version=first.id)):
+            version, found = store.version_of(target), store.fetch(target)
+            assert version == (found.version, found.changed)
+        assert store.version_of(here("versions")._replace(version="f" * 32)) is None
+
+    def test_two_of_one_second_and_none_are_not_told(
+        self, azure: Azure, job: Job, here: Callable[[str], Target]
+    ) -> None:
+        azure.put("twins", "one", created=1_700_000_000)
+        azure.put("twins", "two", created=1_700_000_000)
+        azure.put("off", "x", enabled=False)
+        store = job.logged_in()
+        assert store.version_of(here("twins")) is None
+        assert store.version_of(here("off")) is None
+        assert store.version_of(here("nowhere")) is None
+
+    def test_who_may_not_read_metadata_gets_no_version(
+        self, azure: Azure, job: Job, here: Callable[[str], Target]
+    ) -> None:
+        store = job.logged_in()
+        azure.denial, azure.denied = next(iter(DENIALS)), "/versions"
+        assert store.version_of(here("SECRET-KEY")) is None

@@ -391,3 +391,26 @@ def test_a_body_overwrites_no_secret_though_the_policy_allows_it(vault: Vault) -
     for path in ("secret/kept", "old/kept", "cubbyhole/kept"):
         assert opened.fetch(Target(path)).value.reveal() == '{"A":"1"}'
     opened.close()
+
+
+def test_a_version_is_told_without_its_value(vault: Vault) -> None:
+    vault.put("secret/versions/a", {"A": "1"})
+    vault.put("secret/versions/a", {"A": "2"})
+    vault.put("old/versions", {"A": "1"})
+    store = as_root(vault)
+    for target in (Target("secret/versions/a"), Target("secret/versions/a", version="1")):
+        found = store.fetch(target)
+        assert store.version_of(target) == (found.version, found.changed)
+    for path in ("secret/versions/gone", "secret/versions/", "old/versions"):
+        assert store.version_of(Target(path)) is None
+    assert store.version_of(Target("secret/versions/a", version="7")) is None
+    vault.do("DELETE", "secret/data/versions/a")
+    assert store.version_of(Target("secret/versions/a")) is None
+    store.close()
+
+
+def test_who_may_not_read_metadata_gets_no_version(vault: Vault, issuer: Issuer) -> None:
+    opened = caller(vault, issuer).store()
+    opened.login()
+    assert opened.version_of(Target("secret/imip/production")) is None
+    opened.close()

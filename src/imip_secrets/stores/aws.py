@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imip_secrets.errors import StoreError
+from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
 from imip_secrets.stores.aws_access import AwsAccess, logged_in
 from imip_secrets.stores.aws_check import check
 from imip_secrets.stores.aws_names import ARN_START, region_of
-from imip_secrets.stores.base import Found
+from imip_secrets.stores.base import Found, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +66,24 @@ class AwsStore:
 
         return session.insist(partial(_read, client, place, version), place.not_read)
 
+    def version_of(self, target: Target) -> Version | None:
+        """Give the version that a read would give; needs ``secretsmanager:DescribeSecret``, or there is none."""
+        session, place = self._at(target)
+        client = session.client(_SERVICE, place.region)
+        try:
+            stages = session.insist(partial(_stages, client, place), place.not_read)
+        except MissingError:
+            raise
+        except StoreError:
+            return None
+        wanted = target.stage or _CURRENT
+        named = [
+            version
+            for version, marks in stages.items()
+            if (version == target.version if target.version else wanted in marks)
+        ]
+        return Version(tame(named[0], 80)) if len(named) == 1 else None
+
     def list(self, target: Target, *, deep: bool) -> Sequence[Target]:
         """Give the secrets whose names go on after ``target.path``; needs ``secretsmanager:ListSecrets``.
 
@@ -114,6 +132,13 @@ def _read(client: BaseClient, place: Place, version: Mapping[str, str]) -> Found
     if len(values) != 1:
         raise place.unanswered()
     return Found(Secret(values[0]), version=tame(answer.get("VersionId", ""), 80), changed=answer.get("CreatedDate"))
+
+
+def _stages(client: BaseClient, place: Place) -> Mapping[str, Sequence[str]]:
+    """Describe a secret once: the labels of its versions."""
+    answer: Mapping[str, Any] = client.describe_secret(SecretId=place.target.path)
+    stages: Mapping[str, Sequence[str]] = answer.get("VersionIdsToStages") or {}
+    return stages
 
 
 def _page(client: BaseClient, page: Mapping[str, Any]) -> tuple[Sequence[str], str | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
-from imip_secrets.stores.base import Target
+from imip_secrets.stores.base import Target, Version
 from imip_secrets.stores.vault_answer import span
 from imip_secrets.stores.vault_kept import Held, VaultKept, read
 from imip_secrets.stores.vault_login import check_login, log_in
@@ -123,6 +123,15 @@ class VaultStore:
 
         """
         return self._read_ahead.pop(target, None) or self._read(target)
+
+    def version_of(self, target: Target) -> Version | None:
+        """Give the version that a read would give: of KV version 2, to a policy that may read its metadata."""
+        ahead = self._read_ahead.get(target)
+        if ahead is not None:
+            return Version(ahead.version, ahead.changed) if ahead.version else None
+        if target.body is not None:
+            return None
+        return self._reader.version(self._namespace_of(target), target.path, target.version)
 
     def list(self, target: Target, *, deep: bool) -> Sequence[Target]:
         """Give every secret of a KV engine whose path continues ``target.path``; none where there is no such folder.

@@ -114,6 +114,11 @@ class VaultClient:
         )
         return answer
 
+    def metadata_v2(self, namespace: str, mount: str, path: str) -> Answer:
+        """Read what is known of the versions of a secret of KV version 2, and no value."""
+        answer: Answer = self._api(namespace).kv_v2.read_secret_metadata(path, mount_point=mount)
+        return answer
+
     def list_v1(self, namespace: str, mount: str, folder: str) -> Answer:
         """List a folder (it ends in a slash, or is "") of KV version 1."""
         answer: Answer = self._api(namespace).kv_v1.list_secrets(folder, mount_point=mount)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from imip_secrets.document import compact
 from imip_secrets.secret import Secret
 from imip_secrets.stores import vault_errors as errors
-from imip_secrets.stores.base import Found, Lease
+from imip_secrets.stores.base import Found, Lease, Version
 from imip_secrets.stores.vault_answer import moment, part, whole, words
 from imip_secrets.stores.vault_mounts import Mounts, Place
 
@@ -52,6 +52,25 @@ class Reader:
         if version:
             raise errors.no_versions(place)
         return self._read_plain(place)
+
+    def version(self, namespace: str, path: str, version: str | None) -> Version | None:
+        """Give the version that a read would give, without its value; None where only a read can tell.
+
+        Raises:
+            StoreError: Vault refused or failed.
+
+        """
+        if path.endswith("/"):
+            return None
+        place = self._mounts.find(namespace, path, lambda guess: _is_versioned(self._ask_v2(guess)))
+        if place.version != _V2:
+            return None
+        answer = self._client.metadata_v2(place.namespace, place.root, place.rest)
+        number = version or str(whole(answer.data, "current_version") or "")
+        facts = part(part(answer.data, "versions"), number)
+        if not answer.ok or not facts or words(facts, "deletion_time") or facts.get("destroyed") is not False:
+            return None
+        return Version(number, moment(words(facts, "created_time")))
 
     def ask(self, namespace: str, path: str, body: str) -> Found:
         """Send an object to a path of an engine that makes what it gives (PKI, SSH, transit), once.

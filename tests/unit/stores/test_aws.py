@@ -466,3 +466,9 @@ def test_a_closed_store_has_no_connection_and_may_be_closed_again() -> None:
 def test_a_store_that_never_logged_in_is_closed() -> None:
     with Run() as run:
         run.store.close()
+
+
+@pytest.mark.parametrize("step", [refusal("AccessDeniedException", "no"), json_answer({}), bad_json()])
+def test_who_may_not_describe_a_secret_gets_no_version(step: Step) -> None:
+    with Run(step) as run:
+        assert run.logged_in().version_of(TARGET) is None

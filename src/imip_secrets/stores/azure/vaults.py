@@ -135,6 +135,19 @@ class Vaults:
         """
         return self._answer(asked, lambda client: [Facts.of(each) for each in client.list_properties_of_secrets()])
 
+    def versions(self, asked: Asked) -> Sequence[Facts]:
+        """Give what a vault tells of the versions of a secret, over all pages.
+
+        Raises:
+            MissingError: it is not there, or soft-deleted.
+            StoreError: the vault does not tell.
+
+        """
+        name = asked.place.name
+        return self._answer(
+            asked, lambda client: [Facts.of(each) for each in client.list_properties_of_secret_versions(name)]
+        )
+
     def _answer(self, asked: Asked, ask: Callable[[SecretClient], T]) -> T:
         """Return what ``ask`` returns; whatever the SDK raises becomes an error of ours that holds none of it."""
         try:
