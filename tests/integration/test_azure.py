@@ -805,9 +805,7 @@ class TestRequest:
 
 
 class TestVersions:
-    def test_a_version_is_told_without_its_value(
-        self, azure: Azure, job: Job, here: Callable[[str], Target]
-    ) -> None:
+    def test_a_version_is_told_without_its_value(self, azure: Azure, job: Job, here: Callable[[str], Target]) -> None:
         first = azure.put("versions", "one", created=1_700_000_000)
         azure.put("versions", "two", created=1_700_000_060)
         store = job.logged_in()

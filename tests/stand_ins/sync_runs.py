@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imip_secrets.sync.apply import Outcome
+    from imip_secrets.sync.base import Access, GitHub
     from imip_secrets.sync.plan import Plan
 
 MANIFEST = "IMIP_SYNC_MANIFEST"
@@ -82,8 +83,12 @@ class World:
                 self.said.append,
                 Deadline(seconds),
             )
-            hands = Hands(self.github.open, self.said.append, self.hidden.extend, self._agree)
+            hands = Hands(self.open, self.said.append, self.hidden.extend, self._agree)
             return Mirror(wanted, asked, context, hands).run()
+
+    def open(self, access: Access) -> GitHub:
+        """Make the client."""
+        return self.github.open(access)
 
     def _agree(self, plan: Plan) -> bool:
         self.plans.append(plan)

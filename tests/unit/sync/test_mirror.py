@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -13,9 +16,12 @@ from imip_secrets.sync import lock
 from imip_secrets.sync.apply import Outcome
 from imip_secrets.sync.base import App, Kind, Scope, Visibility
 from imip_secrets.sync.plan import State
-from stand_ins.github_memory import START, GitHubInMemory
+from stand_ins.github_memory import START, GitHubInMemory, KilledError
 from stand_ins.memory import Versioned, denied, missing
 from stand_ins.sync_runs import HOME, MANIFEST, World, outcomes, problems, secret
+
+if TYPE_CHECKING:
+    from stand_ins.github_memory import Held
 
 A = Scope(Kind.REPOSITORY, "o", "a")
 B = Scope(Kind.REPOSITORY, "o", "b")
@@ -675,3 +681,132 @@ def test_a_match_that_cannot_be_made_fails_alone(monkeypatch: pytest.MonkeyPatch
     assert mirrored.failed()
     assert problems(mirrored) == ["sync-to line 1, repos:o: you may not. Ask."]
     assert len(world.github.values(A)) == 2
+
+
+# --- killed, and any history
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_a_run_that_is_killed_after_any_request_is_brought_to_its_end_by_the_next(remembers: bool) -> None:  # noqa: FBT001
+    for requests in range(1, 61):
+        world = World(lines="memory://imip/*", to="\n".join(f"repo:o/r{number}" for number in range(6)))
+        world.remembers = remembers
+        for number in range(6):
+            world.github.add(f"o/r{number}")
+            world.github.edit(Scope(Kind.REPOSITORY, "o", f"r{number}"), "FOREIGN", "theirs")
+        world.store.secrets = {f"imip/s{number}": secret(f"first {number}") for number in range(8)}
+        world.run()
+        world.store.secrets |= {
+            f"imip/s{number}": secret(f"second {number}", changed=world.github.now) for number in range(6)
+        }
+        world.github.dies_after = requests
+        finished = False
+        try:
+            world.run()
+            finished = True
+        except KilledError:
+            pass
+        changed = {f"S{number}" for number in range(6)}
+        first = {call.split()[2] for call in world.writes()}
+        world.github.dies_after = None
+        world.run()
+        again = {call.split()[2] for call in world.writes()}
+        assert first | again == changed
+        assert not (finished and again)
+        expected = {f"S{number}": f"{'second' if number < 6 else 'first'} {number}" for number in range(8)}
+        for number in range(6):
+            assert world.github.values(Scope(Kind.REPOSITORY, "o", f"r{number}")) == {**expected, "FOREIGN": "theirs"}
+        world.run()
+        assert world.writes() == []
+
+
+class History:
+    """Anything that people, stores and runs can do to one another, one thing after the other."""
+
+    WIDTH: ClassVar = {Visibility.SELECTED: 0, Visibility.PRIVATE: 1, Visibility.ALL: 2}
+    SCOPES: ClassVar = [A, B, ORG]
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)  # noqa: S311 - a game of chance
+        self.world = World(store=Versioned({"imip/s0": secret("0")}), remembers=True)
+        self.ours: set[tuple[Scope, str]] = set()
+        self.count = 0
+
+    def live(self) -> None:
+        for _ in range(self.chance.randint(3, 6)):
+            self.change_store()
+            self.meddle()
+            self.sync()
+
+    def change_store(self) -> None:
+        for number in range(4):
+            self.count += 1
+            if self.chance.random() < 0.4:
+                self.world.store.secrets[f"imip/s{number}"] = secret(f"v{self.count}", changed=self.world.github.now)
+            elif self.chance.random() < 0.3:
+                self.world.store.secrets.pop(f"imip/s{number}", None)
+
+    def meddle(self) -> None:
+        """Write, edit and delete as somebody else does."""
+        github = self.world.github
+        for scope in self.SCOPES:
+            for name in ("S0", "S1", "S2", "S3", "FOREIGN"):
+                luck = self.chance.random()
+                if luck < 0.15:
+                    github.later(30)
+                    visibility = self.chance.choice(list(Visibility)) if scope is ORG else None
+                    github.edit(scope, name, "theirs", visibility)
+                    self.ours.discard((scope, name))
+                elif luck < 0.2:
+                    github.held(scope).pop(name, None)
+                    self.ours.discard((scope, name))
+
+    def sync(self) -> None:
+        world, chance = self.world, self.chance
+        org = chance.choice(["", "?repos=a", "?repos=a,b"])
+        lines = [line for line in (f"memory://imip/s{number}?optional" for number in range(4)) if chance.random() < 0.8]
+        world.lines = "\n".join(lines or ["memory://imip/s0?optional"])
+        only = chance.choice(["", "?only=S0,S1", "?app=actions"])
+        world.to = f"repo:o/a{only}\nrepo:o/b\norg:o{org}"
+        world.remembers = chance.random() < 0.85
+        world.settings = {
+            "sync-prune": "true" if world.remembers and chance.random() < 0.6 else "false",
+            "sync-force": chance.choice(["false", "false", "true"]),
+            "sync-visibility": chance.choice(["private", "selected"]),
+            "sync-dry-run": chance.choice(["false", "false", "true"]),
+        }
+        before = {scope: dict(world.github.held(scope)) for scope in self.SCOPES}
+        world.github.dies_after = chance.choice([None, None, chance.randint(1, 15)])
+        with suppress(KilledError):
+            world.run()
+        world.github.dies_after = None
+        self.check(before, narrowed=bool(org))
+
+    def check(self, before: dict[Scope, dict[str, Held]], *, narrowed: bool) -> None:
+        """See that what was deleted was ours, and that nothing is seen by more than before."""
+        for scope, was in before.items():
+            now = self.world.github.held(scope)
+            for name, held in was.items():
+                if name not in now:
+                    assert (scope, name) in self.ours, f"{name} was somebody else's"
+                    self.ours.discard((scope, name))
+                elif held.visibility is not None:
+                    seen_by = now[name].visibility
+                    assert seen_by is not None
+                    assert self.WIDTH[seen_by] <= self.WIDTH[held.visibility]
+                    if seen_by is Visibility.SELECTED and held.visibility is Visibility.SELECTED and not narrowed:
+                        assert now[name].selected == held.selected
+            for name, held in now.items():
+                if held != was.get(name) and held.value != "theirs":
+                    self.ours.add((scope, name))
+
+
+@pytest.mark.parametrize("first", range(0, 1000, 125))
+def test_in_no_history_is_a_foreign_secret_deleted_or_a_visibility_widened(first: int) -> None:
+    for seed in range(first, first + 125):
+        history = History(seed)
+        try:
+            history.live()
+        except AssertionError as error:
+            error.add_note(f"seed {seed}") if hasattr(error, "add_note") else None
+            raise

@@ -1,0 +1,199 @@
+"""The sync as a whole: from stores to the stand-in for GitHub, in how many requests, and when it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imip_secrets.sync import github as back_end
+from imip_secrets.sync.apply import Outcome
+from stand_ins.github import GitHub
+from stand_ins.memory import Versioned
+from stand_ins.sync_runs import MANIFEST, World, outcomes, secret
+from stand_ins.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imip_secrets.sync.base import Access
+    from imip_secrets.sync.base import GitHub as BackEnd
+
+LIST = "GET /repos/{owner}/{repo}/{app}/secrets"
+HOME = "repo:o/home"
+
+
+@dataclass
+class Real(World):
+    """Runs whose GitHub is the stand-in, asked through the back end."""
+
+    api: GitHub = field(default_factory=GitHub)
+    clients: list[BackEnd] = field(default_factory=list)
+
+    def inputs(self) -> dict[str, str]:
+        given = super().inputs() | {"github-token": self.api.token, "github-api-url": self.api.url}
+        if self.remembers:
+            given["sync-manifest"] = self.api.values(HOME).get(MANIFEST, "")
+        return given
+
+    def open(self, access: Access) -> BackEnd:
+        self.clients.append(back_end.open_github(access))
+        return self.clients[-1]
+
+
+@pytest.fixture
+def api() -> Iterator[GitHub]:
+    with GitHub() as made:
+        made.organization("o")
+        made.repository("o/home")
+        yield made
+
+
+def many(api: GitHub, repositories: int, secrets: int) -> Real:
+    """Return ten repositories, say, that are all to have the same ten secrets."""
+    for number in range(repositories):
+        api.repository(f"o/r{number}")
+    store = Versioned({f"imip/s{number}": secret(f"value {number} \r\n é") for number in range(secrets)})
+    lines = "\n".join(f"memory://imip/s{number}" for number in range(secrets))
+    to = "\n".join(f"repo:o/r{number}" for number in range(repositories))
+    return Real(api=api, store=store, lines=lines, to=to, remembers=True)
+
+
+def test_ten_repositories_and_ten_secrets_take_130_requests_and_3_for_the_manifest(api: GitHub) -> None:
+    world = many(api, 10, 10)
+    assert set(outcomes(world.run()).values()) == {Outcome.CREATED}
+    assert len(api.sent) <= 133
+    assert len(api.writes()) == 101
+    expected = {f"S{number}": f"value {number} \r\n é" for number in range(10)}
+    assert all(api.values(f"repo:o/r{number}") == expected for number in range(10))
+    api.forget()
+    # Nothing changed: a listing a scope, and no value is read.
+    assert set(outcomes(world.run()).values()) == {Outcome.UNCHANGED}
+    assert api.counts() == {LIST: 10}
+    assert world.store.fetched() == ()
+    # One secret changed: one value is read, ten are written.
+    api.forget()
+    world.store.secrets["imip/s3"] = secret("new")
+    world.run()
+    assert world.store.fetched() == ("imip/s3",)
+    assert len(api.writes()) == 11
+    assert api.limits.refused == 0
+
+
+def test_an_edit_by_hand_is_found_and_repaired(api: GitHub) -> None:
+    world = many(api, 2, 2)
+    world.run()
+    secrets = api.vault("repo:o/r1").secrets
+    secrets["S1"] = replace(secrets["S1"], updated=secrets["S1"].updated + 60)
+    result = outcomes(world.run())
+    assert [name for name, outcome in result.items() if outcome is Outcome.REPAIRED] == ["repo:o/r1 S1"]
+
+
+def test_every_kind_of_target_in_one_run(api: GitHub) -> None:
+    api.repository("o/app", topics=["deploy"]).environment("prod/eu")
+    api.repository("o/old", archived=True, topics=["deploy"])
+    world = Real(
+        api=api,
+        to="repo:o/app?app=dependabot,codespaces,agents\nenv:o/app/prod%2Feu\norg:o?repos=app,home&app=actions,dependabot\n"
+        "org:o?app=codespaces,agents\nrepos:o?topic=deploy",
+        remembers=True,
+    )
+    mirrored = world.run()
+    assert not mirrored.failed()
+    expected = {"ONE": "1", "TWO": "2"}
+    for app in ("actions", "dependabot", "codespaces", "agents"):
+        assert api.values("repo:o/app", app) == expected
+        assert api.values("org:o", app) == expected
+    assert api.values("env:o/app/prod/eu") == expected
+    api.forget()
+    assert set(outcomes(world.run()).values()) == {Outcome.UNCHANGED}
+    assert api.writes() == []
+
+
+# --- processes that are killed
+
+
+REPOSITORIES, SECRETS, CHANGED = 6, 8, 6
+
+
+@pytest.fixture(scope="module")
+def vault() -> Iterator[Vault]:
+    with Vault() as running:
+        yield running
+
+
+class Machine:
+    """A machine that runs the sync as a process: from OpenBao to the stand-in."""
+
+    def __init__(self, vault: Vault, api: GitHub) -> None:
+        self.api, self.vault = api, vault
+        for number in range(REPOSITORIES):
+            api.repository(f"o/r{number}")
+
+    def put(self, word: str, count: int) -> None:
+        for number in range(count):
+            self.vault.put(f"secret/imip/s{number}", {"value": f"{word} {number}"})
+
+    def start(self) -> subprocess.Popen[str]:
+        given = {
+            **{name: text for name, text in os.environ.items() if not name.startswith(("GITHUB_", "INPUT_"))},
+            "VAULT_ADDR": self.vault.url,
+            "VAULT_TOKEN": self.vault.root_token,
+            "GH_TOKEN": self.api.token,
+            "GITHUB_API_URL": self.api.url,
+            "GITHUB_REPOSITORY": "o/home",
+            "IMIP_SYNC_MANIFEST": self.api.values(HOME).get(MANIFEST, ""),
+        }
+        targets = [text for number in range(REPOSITORIES) for text in ("--to", f"repo:o/r{number}")]
+        lines = [f"S{number} = vault://secret/imip/s{number}#value" for number in range(SECRETS)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "imip_secrets", "sync", *targets, "--sync-manifest-secret", MANIFEST, *lines],
+            env=given,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self) -> str:
+        self.api.forget()
+        said, _ = (running := self.start()).communicate(timeout=100)
+        assert running.returncode == 0, said
+        return said
+
+    def written(self) -> set[str]:
+        """Return the names of the secrets that were written, whatever came of it."""
+        return {one.path.rpartition("/")[2] for one in self.api.writes()} - {MANIFEST}
+
+    def expected(self, word: str) -> bool:
+        values = {f"S{number}": f"{word if number < CHANGED else 'first'} {number}" for number in range(SECRETS)}
+        return all(self.api.values(f"repo:o/r{number}") == values for number in range(REPOSITORIES))
+
+
+@pytest.mark.parametrize("requests", [8, 14, 33, 55])
+def test_a_process_that_is_killed_is_brought_to_its_end_by_the_next(vault: Vault, requests: int) -> None:
+    with GitHub(check=False) as api:
+        api.repository("o/home")
+        machine = Machine(vault, api)
+        machine.put("first", SECRETS)
+        machine.run()
+        assert machine.expected("first")
+        machine.put("second", CHANGED)
+        api.forget()
+        running = machine.start()
+        api.stop_after(requests, running.kill)
+        running.communicate(timeout=100)
+        assert running.returncode == -signal.SIGKILL
+        assert len(api.sent) >= requests
+        changed = {f"S{number}" for number in range(CHANGED)}
+        assert machine.written() <= changed
+        machine.run()
+        assert machine.written() == changed
+        assert machine.expected("second")
+        assert "unchanged" in machine.run()
+        assert api.writes() == []
