@@ -358,7 +358,8 @@ class _Vault:
         if name in self.azure.deleted.get(self.name, set()):
             message = f"Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused."
             return vault_error(409, "Conflict", message, "ObjectIsDeletedButRecoverable")
-        version = self.azure.put(name, json.loads(request.body)["value"], self.name)
+        body = json.loads(request.body)
+        version = self.azure.put(name, body["value"], self.name, ends=body.get("attributes", {}).get("exp"))
         return json_answer({"value": version.value, **self._item(name, version, with_version=True)})
 
     def _secrets(self, request: Request) -> Step:

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "go through the same request step by step, and show no value",
     "scan": "search files for the values of the secrets, before they leave this machine",
     "migrate": "move the secrets of .env files to a store, in steps that can be looked at",
+    "rotate": "give secrets new values, in steps that can be run again, and keep the ones before",
     "policy": "print the policies, roles and trust that a request needs, and no more",
 }
 _ACTION = "action"

@@ -144,6 +144,11 @@ class VaultClient:
         answer: Answer = self._api(namespace).adapter.send(f"/v1/{quote(path)}", body.encode())
         return answer
 
+    def delete(self, namespace: str, path: str) -> Answer:
+        """Delete a path; safe to repeat."""
+        answer: Answer = self._api(namespace).adapter.delete(f"/v1/{quote(path)}")
+        return answer
+
     def seal_status(self) -> Answer:
         """Ask whether Vault is initialised and unsealed; needs no token."""
         answer: Answer = self._api("").seal.read_seal_status()

@@ -40,7 +40,7 @@ def refusal(client: VaultClient, session: Session, place: Place, verb: str, answ
         client: Asked for the seal status when Vault is down.
         session: Who was refused.
         place: What was to be read or listed.
-        verb: The capability that this takes: read, list or update; write for create and update.
+        verb: The capability that this takes: read, list, update or delete; write for create and update.
         answer: The refusal.
 
     """
@@ -122,6 +122,12 @@ def keeps_nothing(place: Place) -> StoreError:
     return StoreError(f"{_shown(place)} is in no KV engine that Vault tells of, so nothing can be kept there", remedy)
 
 
+def keeps_no_versions(place: Place) -> StoreError:
+    """Make the error for an engine in which a new value would leave nothing of the old one."""
+    what = f"the engine of {_shown(place)} is not KV version 2, so the value before would be lost"
+    return StoreError(what, "Move the secret to KV version 2: vault kv enable-versioning MOUNT.")
+
+
 def would_write(place: Place) -> StoreError:
     """Make the error for an object sent to where it would be kept, or may be: nothing here writes a secret."""
     if place.version:
@@ -166,12 +172,18 @@ def _denied(session: Session, place: Place, verb: str, answer: Answer) -> StoreE
     )
 
 
-_DOING = {"read": "reading", "list": "listing", "update": "sending body to", "write": "writing"}
+_DOING = {
+    "read": "reading",
+    "list": "listing",
+    "update": "sending body to",
+    "write": "writing",
+    "delete": "deleting",
+}
 
 
 def _policy(place: Place, verb: str, *, sure: bool = False) -> str:
     """Write the rule that allows it; both, where the engine is not known, nor sure to be none of KV."""
-    kind = "metadata" if verb == "list" else "data"
+    kind = "metadata" if verb in {"list", "delete"} else "data"
     star = "*" if verb == "list" else ""
     versioned, plain = f"{place.root}/{kind}/{place.rest}{star}", f"{place.path}{star}"
     if place.version == _V2:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 10_000
 """How many secrets and folders one listing may come to."""
 
+_SIDE = "imip-rotation"
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
 _V2 = 2
@@ -120,6 +121,30 @@ class Reader:
         if not answer.ok:
             raise self._refusal(place, "write", answer)
         return True
+
+    def beside(self, namespace: str, path: str) -> str:
+        """Return the path for what belongs to a secret of KV version 2 and is to be in no listing of its folder.
+
+        Raises:
+            StoreError: the engine is not KV version 2, or Vault failed.
+
+        """
+        place = self._mounts.find(namespace, path, lambda guess: _is_versioned(self._ask_v2(guess)))
+        if place.version != _V2:
+            raise errors.keeps_no_versions(place)
+        return f"{place.root}/{_SIDE}/{place.rest}"
+
+    def remove(self, namespace: str, path: str) -> None:
+        """Remove a secret of KV version 2 with all its versions.
+
+        Raises:
+            StoreError: Vault refused or failed.
+
+        """
+        place = self._mounts.find(namespace, path, lambda _: False)
+        answer = self._client.delete(namespace, f"{place.root}/metadata/{place.rest}")
+        if not answer.ok and answer.status != _NOT_FOUND:
+            raise self._refusal(place, "delete", answer)
 
     def names(
         self,

@@ -115,6 +115,10 @@ class Transport:
         """Send an object, or nothing."""
         return self._request("POST", url, body=None if json is None else dumps(json).encode())
 
+    def delete(self, url: str) -> Answer:
+        """Delete what is at a path."""
+        return self._request("DELETE", url)
+
     def send(self, url: str, body: bytes, *, once: bool = False) -> Answer:
         """Send JSON text as it stands; ``once`` as for :meth:`get`."""
         return self._request("POST", url, body=body, once=once)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from azure.core.exceptions import HttpResponseError
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from imip_secrets.stores.azure.transport import Transport
 
 T = TypeVar("T")
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 # Without a handler of their own, Python would print their warnings, and with them whatever a server wrote.
 for _name in ("azure", "msal"):
@@ -117,14 +119,20 @@ class Vaults:
             raise asked.without_value()
         return value, facts
 
-    def write(self, asked: Asked, value: str) -> None:
+    def write(self, asked: Asked, value: str, *, expired: bool = False) -> None:
         """Set a secret, which makes a new version of it.
+
+        Args:
+            asked: Which.
+            value: What.
+            expired: Whether it is past its time from the start, so that no listing gives it.
 
         Raises:
             StoreError: the vault refuses; a name may be taken by a soft-deleted secret.
 
         """
-        self._answer(asked, lambda client: client.set_secret(asked.place.name, value))
+        until = _LONG_AGO if expired else None
+        self._answer(asked, lambda client: client.set_secret(asked.place.name, value, expires_on=until))
 
     def names(self, asked: Asked) -> Sequence[Facts]:
         """Give what a vault tells of its secrets, over all pages.

@@ -42,6 +42,43 @@ class Writer(Store, Protocol):
         """
 
 
+class Rotatable(Writer, Protocol):
+    """A writer that can hold a new value back until it is known to work, and keeps the one before it."""
+
+    def staged(self, target: Target) -> Found | None:
+        """Return the value that is held back, or None where there is none.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+
+    def stage(self, target: Target, value: Secret) -> None:
+        """Hold a value back, in place of one that may be held back already; readers still get the current one.
+
+        Raises:
+            StoreError: it cannot be kept, or the store keeps no value before the current one.
+
+        """
+
+    def switch(self, target: Target, staged: Found, before: Found) -> None:
+        """Make the staged value the current one; the one before it stays readable as an older version.
+
+        Raises:
+            ChangedError: another value than ``before`` is current.
+            StoreError: it cannot be done.
+
+        """
+
+    def clear(self, target: Target) -> None:
+        """Hold nothing back any more.
+
+        Raises:
+            StoreError: it cannot be done.
+
+        """
+
+
 def open_writer(scheme: str, context: Context) -> Writer:
     """Import the SDK and make the writer of a scheme, without network."""
     writer = importlib.import_module(WRITERS[scheme])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import Context, Found, Target
 
 _SERVICE = "secretsmanager"
+_CURRENT, _PENDING = "AWSCURRENT", "AWSPENDING"
 _EXISTS = "ResourceExistsException"
 
 
@@ -53,6 +54,111 @@ class AwsWriter(AwsStore):
         call = partial(client.put_secret_value, SecretId=target.path, **parameters)
         session.insist(call, partial(_not_written, place, "PutSecretValue"))
 
+    def staged(self, target: Target) -> Found | None:
+        """Return the version with the label AWSPENDING, unless it is the current one (a rotation that has ended).
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        try:
+            found = self.fetch(target._replace(stage=_PENDING, version=None))
+        except MissingError:
+            return None
+        return None if found.version == self._version(target) else found
+
+    def stage(self, target: Target, value: Secret) -> None:
+        """Put a version with the label AWSPENDING alone: ``secretsmanager:PutSecretValue``.
+
+        Raises:
+            StoreError: AWS refuses or fails.
+
+        """
+        session, place = self._at(target)
+        call = partial(
+            session.client(_SERVICE, place.region).put_secret_value,
+            SecretId=target.path,
+            SecretString=value.reveal(),
+            ClientRequestToken=str(uuid4()),
+            VersionStages=[_PENDING],
+        )
+        session.insist(call, partial(_not_written, place, "PutSecretValue"))
+
+    def switch(self, target: Target, staged: Found, before: Found) -> None:
+        """Move the label AWSCURRENT; AWS gives AWSPREVIOUS to the version that had it.
+
+        AWS itself refuses when the label is not where it is to be taken from.
+
+        Raises:
+            ChangedError: another version than ``before`` is current.
+            StoreError: AWS refuses or fails.
+
+        """
+        if self._version(target) != before.version:
+            raise ChangedError(target.path)
+        self._move(target, _CURRENT, MoveToVersionId=staged.version, RemoveFromVersionId=before.version)
+
+    def clear(self, target: Target) -> None:
+        """Take the label AWSPENDING away, wherever it is.
+
+        Raises:
+            StoreError: AWS refuses or fails.
+
+        """
+        try:
+            found = self.fetch(target._replace(stage=_PENDING, version=None))
+        except MissingError:
+            return
+        self._move(target, _PENDING, RemoveFromVersionId=found.version)
+
+    def start_rotation(self, target: Target, function: str, days: int) -> str:
+        """Let AWS's own rotation begin now; return the version that it is to make current.
+
+        Args:
+            target: The secret.
+            function: The ARN of the Lambda function, or "" for the one that is set.
+            days: How often AWS is to rotate from now on, or 0 to leave that.
+
+        Raises:
+            StoreError: AWS refuses or fails.
+
+        """
+        session, place = self._at(target)
+        token = str(uuid4())
+        call = partial(
+            session.client(_SERVICE, place.region).rotate_secret,
+            SecretId=target.path,
+            ClientRequestToken=token,
+            RotateImmediately=True,
+            **({"RotationLambdaARN": function} if function else {}),
+            **({"RotationRules": {"AutomaticallyAfterDays": days}} if days else {}),
+        )
+        session.insist(call, partial(_not_rotated, place))
+        return token
+
+    def has_rotated(self, target: Target, version: str) -> bool:
+        """Tell whether a version has become the current one: ``secretsmanager:DescribeSecret``.
+
+        Raises:
+            StoreError: AWS refuses or fails.
+
+        """
+        session, place = self._at(target)
+        call = partial(session.client(_SERVICE, place.region).describe_secret, SecretId=target.path)
+        answer = session.insist(call, partial(_not_written, place, "DescribeSecret"))
+        stages: dict[str, list[str]] = answer.get("VersionIdsToStages") or {}
+        return _CURRENT in stages.get(version, [])
+
+    def _move(self, target: Target, label: str, **versions: str) -> None:
+        session, place = self._at(target)
+        call = partial(
+            session.client(_SERVICE, place.region).update_secret_version_stage,
+            SecretId=target.path,
+            VersionStage=label,
+            **versions,
+        )
+        session.insist(call, partial(_not_written, place, "UpdateSecretVersionStage"))
+
     def _version(self, target: Target) -> str:
         try:
             return self.fetch(target).version
@@ -74,3 +180,14 @@ def _not_written(place: Place, action: str, refusal: Refusal) -> Failure:
         what = f"writing the secret {place.shown} is denied"
         return Failure(what, place.allow(refusal, f"secretsmanager:{action}", resource))
     return place.bad_credentials(refusal) or refusal.other(f"write the secret {place.shown}")
+
+
+def _not_rotated(place: Place, refusal: Refusal) -> Failure:
+    """Explain why AWS's own rotation does not begin."""
+    if refusal.code == "InvalidRequestException":
+        what = f"the rotation of {place.shown} cannot begin ({refusal.message})"
+        return Failure(what, "Set a function with --rotation-lambda, or wait for the rotation that is under way.")
+    if refusal.code in {"AccessDeniedException", "ResourceNotFoundException"} and "ambda" in refusal.message:
+        what = f"AWS may not call the rotation function of {place.shown} ({refusal.message})"
+        return Failure(what, "Allow lambda:InvokeFunction to secretsmanager.amazonaws.com in the function's policy.")
+    return _not_written(place, "RotateSecret", refusal)
