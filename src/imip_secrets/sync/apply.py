@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import zip_longest
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,7 +22,7 @@ from imip_secrets.sync.manifest import Row, key
 from imip_secrets.sync.plan import WRITES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from imip_secrets.deadline import Deadline
     from imip_secrets.sync.base import GitHub, Scope
@@ -174,7 +175,7 @@ def carry_out(plan: Plan, github: GitHub, keeper: Keeper, deadline: Deadline, sa
         results.add(Result(scope.scope, entry.name, outcome, problem))
         if entry.state is State.UNCHANGED:
             keeper.found(scope.scope, entry)
-    writes = [(scope.scope, entry) for scope, entry in plan.entries(*WRITES)]
+    writes = list(in_turn((scope.scope, entry) for scope, entry in plan.entries(*WRITES)))
     try:
         for count, (result, entry, at) in enumerate(_writes(writes, github, deadline, say), start=1):
             results.add(result)
@@ -218,6 +219,20 @@ def keep(plan: Plan, results: Results) -> None:
     """Note that what was to be deleted stays."""
     for scope, entry in plan.entries(State.DELETE):
         results.add(Result(scope.scope, entry.name, Outcome.KEPT))
+
+
+def in_turn(writes: Iterable[tuple[Scope, Entry]]) -> Iterator[tuple[Scope, Entry]]:
+    """Give the writes so that as many scopes as there are threads take turns.
+
+    The first write of a scope waits for its key, and so would every thread that writes to the same one.
+    """
+    by_scope: dict[Scope, list[tuple[Scope, Entry]]] = {}
+    for scope, entry in writes:
+        by_scope.setdefault(scope, []).append((scope, entry))
+    queues = list(by_scope.values())
+    for start in range(0, len(queues), THREADS):
+        for turn in zip_longest(*queues[start : start + THREADS]):
+            yield from filter(None, turn)
 
 
 def _writes(
