@@ -107,12 +107,14 @@ def _make(chance: random.Random, values: dict[str, str], size: int) -> set[tuple
             placed[names[(index + way * 7) % len(names)]].append((name, value, encode))
     for number, file in enumerate(names):
         block = b"".join(kinds[number % len(kinds)](chance))
-        data = bytearray((block * (1 + FILE // len(block)))[:FILE])
+        data = (block * (1 + FILE // len(block)))[:FILE]
         at = [data.find(b"\n", chance.randrange(FILE)) + 1 for _ in placed[file]]
-        for place, (name, value, encode) in sorted(zip(at, placed[file], strict=True), reverse=True):
-            data[place:place] = f"x={ENCODINGS[encode](value)}\n".encode()
+        pieces, before = [], 0
+        for place, (name, value, encode) in sorted(zip(at, placed[file], strict=True)):
+            pieces += [data[before:place], f"x={ENCODINGS[encode](value)}\n".encode()]
+            before = place
             expected.add((file, name))
-        _write(file, bytes(data), number % 40)
+        _write(file, b"".join([*pieces, data[before:]]), number % 40)
     return expected
 
 

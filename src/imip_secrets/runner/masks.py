@@ -151,8 +151,8 @@ class _Choice:
         wholes = [text.strip() for text in texts]
         self._take_encodings(
             chain(
-                (form for text in wholes if self._may_hide(text) for form in encodings_of_whole(text)),
-                (form for line in lines if line not in wholes for form in _encodings(line)),
+                (form for text in wholes if self._may_hide(text) for form in _encodings_of_whole(text)),
+                (form for line in lines if line not in wholes for form in encodings_of(line)),
             )
         )
 
@@ -254,13 +254,12 @@ def _passwords(text: str) -> Iterator[str]:
             yield unquote(password)
 
 
-def encodings_of_whole(text: str) -> Iterator[str]:
-    """Give what the usual encoders make of a text, and the lines of its base64 where that is broken into lines."""
-    yield from _encodings(text)
+def _encodings_of_whole(text: str) -> Iterator[str]:
+    yield from encodings_of(text)
     yield from _wrapped_base64(text.encode("utf-8", "surrogatepass"))
 
 
-def _encodings(text: str) -> Iterator[str]:
+def encodings_of(text: str) -> Iterator[str]:
     """Give what the usual encoders make of a text, without the quotes they put round it."""
     yield from encodings_of_bytes(text.encode("utf-8", "surrogatepass"))
     if text.isascii() and text.isalnum():

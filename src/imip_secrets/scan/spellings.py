@@ -12,13 +12,14 @@ stands around a hit is compared afterwards.
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.runner.masks import (
     BASE64_COLUMNS,
     WHOLE_LIMIT,
+    encodings_of,
     encodings_of_bytes,
-    encodings_of_whole,
     inner_texts,
     is_hideable,
     lines_of,
@@ -168,9 +169,10 @@ def spellings(value: Secret, floor: int) -> Iterator[Spelling]:
         return
     if not is_hideable(text.strip(), floor):
         return
-    for inner in inner_texts(text) if len(data) <= WHOLE_LIMIT else [text]:
-        if inner is text or _is_telling(inner):
-            yield from _of_text(inner.strip(), floor)
+    inner = inner_texts(text) if len(data) <= WHOLE_LIMIT else [text]
+    for each in inner:
+        if each is text or _is_telling(each):
+            yield from _of_text(each.strip(), floor, structured=each is text and len(inner) > 1)
 
 
 def _of_bytes(data: bytes) -> Iterator[Spelling]:
@@ -180,7 +182,7 @@ def _of_bytes(data: bytes) -> Iterator[Spelling]:
             yield from _encoded(encodings_of_bytes(data), data)
 
 
-def _of_text(text: str, floor: int) -> Iterator[Spelling]:
+def _of_text(text: str, floor: int, *, structured: bool) -> Iterator[Spelling]:
     data = text.encode("utf-8", "surrogatepass")
     lines = lines_of(text)
     short = len(text) < ALONE_BELOW
@@ -194,9 +196,24 @@ def _of_text(text: str, floor: int) -> Iterator[Spelling]:
             yield Spelling(_cut(line.encode("utf-8", "surrogatepass")), AS_IT_IS)
             yield from _utf_16(line)
     if len(data) <= WHOLE_LIMIT:
-        # What PEM texts begin with is the same for all of them.
-        first = {next(encodings_of_bytes(data))[:columns] for columns in BASE64_COLUMNS} if _ARMOUR in text else set()
-        yield from _encoded((each for each in encodings_of_whole(text) if each not in first), data)
+        yield from _encoded(encodings_of(text), data)
+        yield from _encoded(_wrapped(data, structured=structured), data)
+
+
+def _wrapped(data: bytes, *, structured: bool) -> Iterator[str]:
+    """Give base64 that is broken into lines, and such a line where it tells which value it is of.
+
+    Addresses and documents have lines that are the same in others of their
+    kind; PEM texts have their first.
+    """
+    encoded = b2a_base64(data, newline=False).decode().rstrip("=")
+    for columns in BASE64_COLUMNS:
+        if len(encoded) > columns:
+            lines = [encoded[start : start + columns] for start in range(0, len(encoded), columns)]
+            yield "\n".join(lines)
+            yield "\r\n".join(lines)
+            if not structured:
+                yield from lines[data.startswith(_ARMOUR.encode()) : -1]
 
 
 def _encoded(encodings: Iterable[str], data: bytes) -> Iterator[Spelling]:

@@ -98,6 +98,30 @@ def test_a_value_of_several_lines_is_one_finding_and_each_line_counts(tmp_path: 
     assert where(scan(tmp_path, PEM)) == ["a:3-26", "b:2-25", "c:1", "d:1", "e:1"]
 
 
+@pytest.mark.parametrize("columns", [76, 64])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_base64_in_lines_is_found_and_what_others_of_its_kind_have_is_not(
+    tmp_path: Path, columns: int, end: str
+) -> None:
+    def address(password: str) -> str:
+        return f"jdbc:postgresql://db.cluster-abcdefghijkl.us-east-1.rds.amazonaws.com:5432/imip?password={password}&ssl=true"
+
+    def in_lines(text: str) -> str:
+        encoded = ENCODINGS["base64"](text)
+        return end.join(encoded[start : start + columns] for start in range(0, len(encoded), columns))
+
+    plain = "".join(random.Random(1).choices(string.ascii_letters, k=120))  # noqa: S311 - no key
+    chosen = what({"URL": address("Tr0ub4dor3x"), "PLAIN": plain, "PEM": PEM})
+    (tmp_path / "a").write_text(in_lines(address("Tr0ub4dor3x")), encoding="utf-8", newline="")
+    (tmp_path / "b").write_text(in_lines(address("another-one")), encoding="utf-8", newline="")
+    (tmp_path / "c").write_text(in_lines(plain).replace(end, f"{end}    "), encoding="utf-8", newline="")
+    (tmp_path / "d").write_text(in_lines(PEM.swapcase().replace("begin rsa private key", "BEGIN RSA PRIVATE KEY")))
+    assert {(finding.place, finding.name) for finding in scan(tmp_path, chosen).findings} == {
+        ("a", "URL"),
+        ("c", "PLAIN"),
+    }
+
+
 def test_bytes_that_are_no_text_are_found(tmp_path: Path) -> None:
     key = bytes(range(128, 160))
     chosen = what({"KEY": key})
