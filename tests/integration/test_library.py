@@ -17,10 +17,12 @@ from fastapi.testclient import TestClient
 from imip_secrets import ImipError, Secrets, load_secrets
 from imip_secrets.loader import loading
 from stand_ins.aws import REGION, Aws
+from stand_ins.postgres import ROLE, Postgres
+from stand_ins.postgres import programs as postgres_programs
 from stand_ins.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 PAGE = Path(__file__).parents[2] / "docs/library.md"
 GUIDE = {
@@ -168,3 +170,81 @@ def test_what_vault_refuses_is_one_line_in_the_words_of_the_library(
         load_secrets()
     assert "Allow it in a policy of the token of VAULT_TOKEN: path" in str(caught.value)
     assert str(caught.value).startswith("line 1, vault://secret/imip/staging: Vault denies reading")
+
+
+# --- dynamic credentials ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def postgres(vault: Vault) -> Iterator[Postgres]:
+    if postgres_programs() is None:
+        pytest.skip("there is no PostgreSQL here")
+    with Postgres() as running:
+        running.behind(vault)
+        yield running
+        # Vault's connections to it, for whose end it would wait.
+        vault.do("DELETE", "sys/mounts/database")
+
+
+def role(vault: Vault, **fields: str) -> None:
+    """Give the role of the database other times."""
+    path = f"database/roles/{ROLE}"
+    vault.do("POST", path, {**vault.do("GET", path)["data"], **fields})
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_dynamic_credentials_live_as_long_as_the_application(
+    vault: Vault, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role(vault, default_ttl="3s", max_ttl="1h")
+    on_vault(vault, monkeypatch)
+    with load_secrets(f"DB_* = vault://database/creds/{ROLE}", ttl=1) as secrets:
+        user, password = secrets["DB_USERNAME"], secrets["DB_PASSWORD"]
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            # Twice as long as the lease, and longer than the time to live: the same credentials.
+            assert (secrets["DB_USERNAME"], secrets["DB_PASSWORD"]) == (user, password)
+            assert postgres.lets_in(user, password)
+            time.sleep(0.3)
+        assert postgres.users() == {user}
+    wait_for(lambda: not postgres.users())
+
+
+def test_credentials_that_cannot_live_longer_are_replaced_before_they_end(
+    vault: Vault, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role(vault, default_ttl="4s", max_ttl="5s")
+    on_vault(vault, monkeypatch)
+    told: list[frozenset[str]] = []
+    with load_secrets(f"DB_* = vault://database/creds/{ROLE}", on_change=told.append) as secrets:
+        first = secrets["DB_USERNAME"]
+        while not told:
+            assert postgres.lets_in(secrets["DB_USERNAME"], secrets["DB_PASSWORD"])
+            time.sleep(0.1)
+        assert told == [frozenset({"DB_USERNAME", "DB_PASSWORD"})]
+        assert secrets["DB_USERNAME"] != first
+        assert postgres.lets_in(secrets["DB_USERNAME"], secrets["DB_PASSWORD"])
+    wait_for(lambda: not postgres.users())
+
+
+def test_credentials_that_no_policy_prolongs_are_replaced_and_the_log_says_which_would(
+    vault: Vault, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    role(vault, default_ttl="3s", max_ttl="1h")
+    vault.policy("reader", {f"database/creds/{ROLE}": ["read"]})
+    on_vault(vault, monkeypatch)
+    deployed(monkeypatch, VAULT_TOKEN=vault.token("reader", no_default_policy=True))
+    told: list[frozenset[str]] = []
+    with load_secrets(f"DB_* = vault://database/creds/{ROLE}", on_change=told.append) as secrets:
+        wait_for(lambda: bool(told))
+        assert postgres.lets_in(secrets["DB_USERNAME"], secrets["DB_PASSWORD"])
+        password = secrets["DB_PASSWORD"]
+    vault.do("POST", "sys/leases/revoke-prefix/database/creds")
+    assert 'A policy must have path "sys/leases/renew"' in caplog.text
+    assert password not in caplog.text

@@ -94,8 +94,9 @@ class Live:
         return min(self.cache.due_in(), self.reader.renewal_in(), self.reader.good_for() or math.inf)
 
     def close(self) -> None:
-        """Tend no more."""
+        """Tend no more, and end what was made for this process."""
         self._keeper.stop()
+        self.reader.end()
 
     def after_fork(self) -> None:
         """Put locks and threads in order in a process that was forked off: it has the values, and no thread but one."""

@@ -135,7 +135,7 @@ class Secrets(Mapping[str, str]):
         return callback
 
     def close(self) -> None:
-        """End the thread that keeps the secrets up to date, if there is one: no lease is renewed any more."""
+        """End the thread that keeps the secrets up to date, if there is one, and revoke dynamic credentials."""
         self._forget()
         self._live.close()
 

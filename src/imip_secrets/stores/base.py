@@ -250,14 +250,14 @@ class Foresighted(Protocol):
 
 
 @runtime_checkable
-class Renewer(Protocol):
-    """What a store offers besides, whose credentials have leases that can be prolonged."""
+class Prolongable(Protocol):
+    """What is kept (:class:`Kept`) and can live longer than it was first given for."""
 
-    def renew(self, target: Target, lease: Lease) -> Lease:
-        """Prolong the lease of what was read at a target; return it as it is now.
+    def prolong(self) -> int:
+        """Prolong the credentials and the login; return the seconds that all of them live from now.
 
         Raises:
-            StoreError: it cannot be.
+            StoreError: it cannot be done.
 
         """
 

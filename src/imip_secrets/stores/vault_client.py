@@ -166,6 +166,16 @@ class VaultClient:
         answer: Answer = self._api(namespace).token.revoke_self()
         return answer
 
+    def renew_self(self, namespace: str) -> Answer:
+        """Prolong the token, as far as its maximum allows."""
+        answer: Answer = self._api(namespace).adapter.post("/v1/auth/token/renew-self", json={})
+        return answer
+
+    def renew_lease(self, namespace: str, lease: Secret) -> Answer:
+        """Prolong one lease by the time of its role, as far as its maximum allows."""
+        answer: Answer = self._api(namespace).adapter.post("/v1/sys/leases/renew", json={"lease_id": lease.reveal()})
+        return answer
+
     def revoke_lease(self, namespace: str, lease: Secret) -> Answer:
         """Revoke one lease, and wait until its engine has done so; safe to repeat."""
         asked = {"lease_id": lease.reveal(), "sync": True}

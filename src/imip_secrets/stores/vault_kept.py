@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.document import Number
-from imip_secrets.errors import ImipError
+from imip_secrets.errors import ImipError, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
 from imip_secrets.settings import Settings
-from imip_secrets.stores.vault_answer import part, span, words
+from imip_secrets.stores.vault_answer import part, span, whole, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +97,40 @@ class VaultKept:
             return str(error)
         finally:
             self._client.close()
+
+    def prolong(self) -> int:
+        """Prolong the credentials, and the token that they hang on where it is ours; return how long all of them live.
+
+        Raises:
+            StoreError: Vault refused or failed.
+
+        """
+        self._client.extend(SECONDS)
+        lives = [
+            self._prolonged("sys/leases/renew", self._client.renew_lease(each.namespace, each.id))
+            for each in self._held
+        ]
+        if self._by_token:
+            namespace = self._settings["vault-namespace"].strip("/")
+            lives.append(self._prolonged("auth/token/renew-self", self._client.renew_self(namespace)))
+        return min(lives)
+
+    def _prolonged(self, path: str, answer: Answer) -> int:
+        """Return the seconds of an answer.
+
+        Raises:
+            StoreError: it is a refusal.
+
+        """
+        seconds = whole(part(answer.body, "auth") or answer.body, "lease_duration")
+        if answer.ok and seconds:
+            return seconds
+        remedy = (
+            f'A policy must have path "{path}" {{ capabilities = ["update"] }}.' if answer.status == _DENIED else ""
+        )
+        said = f"status {answer.status}{f', {answer.reason}' if answer.reason else ''}"
+        what = f"Vault does not prolong what was made ({self.what}): {said}"
+        raise StoreError(what, remedy)
 
     def leave(self) -> None:
         """Let the credentials live, and close the connections to Vault."""
