@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from bench.contestants import Steps, missing, our_inputs, their_steps
 from bench.job import PATH, Cost, Job, StepFailedError
 from bench.serve import Servers, secrets
+from bench.stores import CASES as STORES
 from bench.sync import CASES as SYNC
 from stand_ins.step import ROOT, Step, imported, traced_command
 
@@ -36,6 +37,7 @@ MANY = 50
 ROUND_TRIP = 0.04
 WARM_UP = 2
 SYNC_ROUNDS = 3
+STORES_ROUNDS = 7
 # The one that the step finds, unless it is too old.
 PYTHON = shutil.which("python3", path=PATH) or sys.executable
 
@@ -237,7 +239,7 @@ def _release(action: Path) -> Path:
 
 def main() -> int:
     """Run the cases that are asked for, and print the table."""
-    known = [*(case.name for case in CASES), *SYNC]
+    known = [*(case.name for case in CASES), *SYNC, *STORES]
     parser = argparse.ArgumentParser(description="Measure whole runs; medians, in turn.")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(known)}")
     parser.add_argument("--rounds", type=int, help="how often each side runs")
@@ -254,6 +256,10 @@ def main() -> int:
         for name, measured in SYNC.items():
             if not asked.cases or name in asked.cases:
                 bench.rows += [Row(*cells) for cells in measured(asked.rounds or SYNC_ROUNDS)]
+                print(f". {name}", file=sys.stderr)
+        for name, measured_stores in STORES.items():
+            if not asked.cases or name in asked.cases:
+                bench.rows += [Row(*cells) for cells in measured_stores(asked.rounds or STORES_ROUNDS)]
                 print(f". {name}", file=sys.stderr)
     versions = [
         subprocess.check_output([name, "--version"], text=True).strip()

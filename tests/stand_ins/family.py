@@ -152,14 +152,21 @@ class _Remote:
         self._stack.close()
 
 
-class _OfAws(_Remote):
-    """Moto, which checks no permissions: a denial is scripted."""
+class OfAws(_Remote):
+    """Moto, which checks no permissions: a denial is scripted.
+
+    Attributes:
+        aws: A server that is started already, for stores that are used together; else one of its own.
+
+    """
+
+    aws: Aws | None = None
 
     throttled: ClassVar[Step | None] = refusal("ThrottlingException", "Rate exceeded")
     _operations: ClassVar[tuple[str, ...]]
 
     def __enter__(self) -> Self:
-        self._aws = self._stack.enter_context(Aws())
+        self._aws = self.aws or self._stack.enter_context(Aws())
         url = self._front(self._aws.url, lambda request: self._operation(request) in self._operations)
         self.settings = {"aws-region": "us-east-1", "aws-role-to-assume": ROLE, "aws-endpoint-url": url}
         self._versions: dict[str, list[str]] = {}
@@ -183,7 +190,7 @@ class _OfAws(_Remote):
         self.undisturbed()
 
 
-class SecretsManager(_OfAws):
+class SecretsManager(OfAws):
     """AWS Secrets Manager."""
 
     scheme: ClassVar[str] = "aws"
@@ -203,7 +210,7 @@ class SecretsManager(_OfAws):
         self._aws.delete(target.path)
 
 
-class ParameterStore(_OfAws):
+class ParameterStore(OfAws):
     """AWS SSM Parameter Store."""
 
     scheme: ClassVar[str] = "aws-ssm"
