@@ -36,6 +36,7 @@ ACTION = "org/imip-secrets-action@v1"
 # Where runs keep the action's libraries, as a self-hosted runner keeps its tool cache.
 TOOLS = CHECKOUT / ".cache" / "runner-tools"
 HIDDEN = "***"
+RUNNERS = ("ubuntu-latest", "ubuntu-24.04")
 ENDS_WITHIN = 180.0
 STOPS_WITHIN = 10.0
 
@@ -138,7 +139,8 @@ def run(
         (folder / "act").mkdir()
         (folder / "act" / "tool_cache").symlink_to(tools.absolute())
         command = [
-            *(program() or "act", "push", "--platform", "ubuntu-latest=-self-hosted", "--no-cache-server"),
+            *(program() or "act", "push", "--no-cache-server"),
+            *_options("--platform", dict.fromkeys(RUNNERS, "-self-hosted")),
             *("--action-offline-mode", "--action-cache-path", str(folder / "act")),
             *("--local-repository", f"{ACTION}={download(folder / 'action', released=released)}"),
             *_options("--env", {"GITHUB_REPOSITORY": f"{OWNER}/{REPOSITORY}", **(environ or {})}),

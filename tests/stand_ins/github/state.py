@@ -130,12 +130,17 @@ class Vault:
             raise Improper from error
 
     def write(
-        self, name: str, value: str | bytes, visibility: str = "", selected: frozenset[int] = frozenset()
+        self,
+        name: str,
+        value: str | bytes,
+        visibility: str = "",
+        selected: frozenset[int] = frozenset(),
+        at: float | None = None,
     ) -> bool:
         """Write a secret, as the API does and as a person at GitHub's page does; tell whether it is new."""
         name = name.upper()
         value = value.encode() if isinstance(value, str) else value
-        now = self._time()
+        now = self._time() if at is None else at
         old = self.secrets.get(name)
         self.secrets[name] = Kept(name, value, old.created if old else now, now, visibility, selected)
         return old is None
