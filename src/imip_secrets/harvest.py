@@ -11,7 +11,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
@@ -33,6 +33,8 @@ SIGN_OF_LIFE = 10.0
 # How long the ends of all sessions may take, in seconds, even when the time of the run is over: a token that stays
 # good is worse than a job that ends a little later.
 CLOSING = 5.0
+# How long a login is waited for that nobody needs any more, to end its session.
+LOGGING_IN = 2.0
 
 _SHOWN = 60  # characters of a path that is waited for
 _SHOWN_PATHS = 3
@@ -80,17 +82,21 @@ def survey(lines: Sequence[Line], context: Context, ask: Callable[[Store, Target
     answers: SimpleQueue[Callable[[], None]] = SimpleQueue()
     visits: dict[str, _Visit[_R]] = {}
     result: Harvest[_R] = Harvest()
-    try:
-        for scheme, references in _by_scheme(lines).items():
-            visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result, ask=ask)
-        _take_up(answers, visits.values(), context, result)
-    finally:
-        # Also when a person interrupts, once or twice: no token that we made is left behind if that can be helped.
-        with deferred():
+    # An interruption is one more answer: whenever it comes, no token that we made is left behind if that can be helped.
+    with deferred(lambda: answers.put(_interrupted)):
+        try:
+            for scheme, references in _by_scheme(lines).items():
+                visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result, ask=ask)
+            _take_up(answers, visits.values(), context, result)
+        finally:
             _close(visits.values(), context)
     for line in lines:
         result.outcomes.append((line, list(visits[line.reference.scheme].outcomes(line.reference))))
     return result
+
+
+def _interrupted() -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _by_scheme(lines: Iterable[Line]) -> dict[str, list[Reference]]:
@@ -134,7 +140,9 @@ def _close(visits: Collection[_Visit[_R]], context: Context) -> None:
     """End every session that is not ended yet, and wait for all, but not for ever."""
     for visit in visits:
         visit.close()
-    closings = {visit.closing: visit.title for visit in visits if visit.closing and visit.is_logged_in()}
+    # A login that is under way may have made a token already.
+    wait([visit.login for visit in visits], LOGGING_IN)
+    closings = {visit.closing: visit.title for visit in visits if visit.closing and visit.login.done()}
     done, hanging = wait(closings, CLOSING)
     for closing in done:
         fault = closing.exception()
@@ -188,11 +196,7 @@ class _Visit(Generic[_R]):
             self._store = store = scheme.load().open_store(context)
             return store, store.login()
 
-        self._login = self._submit("login", log_in, self._logged_in)
-
-    def is_logged_in(self) -> bool:
-        """Tell whether the login has ended, well or not."""
-        return self._login.done()
+        self.login = self._submit("login", log_in, self._logged_in)
 
     def waits_for(self) -> str:
         """Say what has not come yet."""
@@ -222,7 +226,7 @@ class _Visit(Generic[_R]):
         closer.shutdown(wait=False)
 
     def _end(self) -> Kept | None:
-        wait([self._login])
+        wait([self.login])
         return self._store.close() if self._store is not None else None
 
     def _logged_in(self, outcome: tuple[Store, str] | ImipError) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 # GitHub's runner sends the first when a job is cancelled, the second 7.5 seconds later, and then kills (actions/runner
@@ -17,8 +17,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
+def deferred(told: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Take up an interruption only when this is done; what is done within must have a limit of its own.
+
+    Args:
+        told: Called when there is one, between two steps of whatever goes on.
 
     Raises:
         KeyboardInterrupt: at the end, if there was one.
@@ -32,6 +35,7 @@ def deferred() -> Iterator[None]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         came.append(number)
+        told()
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:

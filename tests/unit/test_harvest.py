@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -346,7 +349,10 @@ def test_the_login_that_hangs_is_named_and_every_store_that_does(stores: ExitSta
     assert result.logins == {"Other": "who we are"}
 
 
-def test_a_store_is_not_closed_before_its_login_has_ended_but_then(stores: ExitStack) -> None:
+def test_a_store_is_not_closed_before_its_login_has_ended_but_then(
+    stores: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGGING_IN", 0.2)
     hung = Memory()
     hung.identity = hung.hang
     stores.enter_context(registered(hung))
@@ -501,4 +507,42 @@ def test_credentials_of_an_interrupted_run_are_known(stores: ExitStack, monkeypa
     given = context(said=Interrupting())
     with pytest.raises(KeyboardInterrupt):
         harvest(lines_of("A = memory://a", "B = other://b"), given)
+    assert given.kept == [kept]
+
+
+def test_a_login_under_way_is_waited_for_a_moment_and_its_session_ended(stores: ExitStack) -> None:
+    store = stores.enter_context(registered(Memory(login=slow(0.3, "me"))))
+    assert reap("memory://a", seconds=0.1).problems
+    assert store.calls == ["login", "close"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["login", "fetch a", "close"])
+def test_a_signal_at_any_moment_ends_the_run_at_once_and_every_session(
+    stores: ExitStack, when: str, number: signal.Signals
+) -> None:
+    kept = MemoryKept(["a"])
+    store = Memory({"a": "1"}, kept=kept)
+
+    def send() -> Content:
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)
+        return "1"
+
+    if when == "login":
+        store.identity = send
+    elif when == "close":
+        store.closing = send
+    else:
+        store.secrets["a"] = send
+    stores.enter_context(registered(store))
+    before = signal.signal(number, signal.default_int_handler)
+    given = context()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            harvest(lines_of("memory://a"), given)
+    finally:
+        signal.signal(number, before)
+    assert store.calls[-1] == "close"
     assert given.kept == [kept]

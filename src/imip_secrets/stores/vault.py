@@ -15,7 +15,7 @@ from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.stores.base import Target, Version
 from imip_secrets.stores.vault_answer import span
-from imip_secrets.stores.vault_kept import Held, VaultKept, read
+from imip_secrets.stores.vault_kept import VaultKept, read
 from imip_secrets.stores.vault_login import check_login, log_in
 from imip_secrets.stores.vault_reader import Reader
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from imip_secrets.document import Json
     from imip_secrets.settings import Settings
-    from imip_secrets.stores.base import Context, Found, Lease
+    from imip_secrets.stores.base import Context, Found
     from imip_secrets.stores.vault_client import VaultClient
     from imip_secrets.stores.vault_login import Session
 
@@ -33,6 +33,7 @@ PARALLEL = 16
 """How many requests a listing makes at once."""
 
 _REVOKE_SECONDS = 4.0
+_SETTLE_SECONDS = 2.0
 _NAMESPACE = re.compile(r"[!-~]+", re.ASCII)  # it goes into a header
 _CERTIFICATES = ("ca-certificate", "vault-ca-certificate", "vault-client-certificate")
 _BEGINS, _ENDS = "-----BEGIN", "-----END"
@@ -101,7 +102,6 @@ class VaultStore:
         self._session: Session | None = None
         self._reader: Reader
         self._read_ahead: dict[Target, Found] = {}
-        self._leases: list[Held] = []
 
     def login(self) -> str:
         """Log in; return one line that says who we are now.
@@ -156,11 +156,13 @@ class VaultStore:
         if self._client.exception() is not None:
             return None
         client, session = self._client.result(), self._session
-        if session and self._leases:
-            by_token = session.ours and session.revocable
-            return VaultKept(client, self._context.settings, session.token, self._leases, by_token=by_token)
-        if session and session.ours:
-            self._give_up(client, session)
+        if session is not None:
+            self._reader.settle(_SETTLE_SECONDS)
+            if self._reader.leases:
+                by_token = session.ours and session.revocable
+                return VaultKept(client, self._context.settings, session.token, self._reader.leases, by_token=by_token)
+            if session.ours:
+                self._give_up(client, session)
         client.close()
         return None
 
@@ -170,14 +172,8 @@ class VaultStore:
     def _read(self, target: Target) -> Found:
         namespace = self._namespace_of(target)
         if target.body is None:
-            found = self._reader.read(namespace, target.path, target.version)
-        else:
-            found = self._reader.ask(namespace, target.path, target.body)
-        if found.lease is None or self._session is None:
-            return found
-        lease = _no_longer_than(self._session, found.lease)
-        self._leases.append(Held(target.path, namespace, lease.id, lease.seconds))
-        return found._replace(lease=lease)
+            return self._reader.read(namespace, target.path, target.version)
+        return self._reader.ask(namespace, target.path, target.body)
 
     def _is_there(self, target: Target) -> bool:
         """Read a listed secret ahead; one that cannot be read is left to :meth:`fetch`, which says why."""
@@ -209,12 +205,6 @@ def _revoke(client: VaultClient, namespace: str) -> str:
     except ImipError as error:
         return error.problems[0].what
     return "" if answer.ok else f"status {answer.status}{f', {answer.reason}' if answer.reason else ''}"
-
-
-def _no_longer_than(session: Session, lease: Lease) -> Lease:
-    """Return the lease as long as it really lives: what hangs on a token ends with it."""
-    left = max(0.0, session.ends - time.monotonic())
-    return lease._replace(seconds=round(left)) if left < lease.seconds else lease
 
 
 def _check_address(settings: Settings) -> Iterator[Problem]:

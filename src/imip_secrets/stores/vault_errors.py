@@ -139,6 +139,11 @@ def would_write(place: Place) -> StoreError:
     )
 
 
+def over(place: Place) -> StoreError:
+    """Make the error for credentials that nobody would get any more."""
+    return StoreError(f"{_shown(place)} was not asked for credentials, since the run was over")
+
+
 def folder(place: Place) -> MissingError:
     """Make the error for a folder where a secret is wanted."""
     return MissingError(

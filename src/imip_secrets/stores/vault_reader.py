@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from imip_secrets.document import compact
@@ -9,6 +11,7 @@ from imip_secrets.secret import Secret
 from imip_secrets.stores import vault_errors as errors
 from imip_secrets.stores.base import Found, Lease, Version
 from imip_secrets.stores.vault_answer import moment, part, whole, words
+from imip_secrets.stores.vault_kept import Held
 from imip_secrets.stores.vault_mounts import Mounts, Place
 
 if TYPE_CHECKING:
@@ -36,6 +39,19 @@ class Reader:
         self._client = client
         self._session = session
         self._mounts = Mounts(client)
+        self.leases: list[Held] = []
+        self._making = 0
+        self._over = False
+        self._changed = threading.Condition()
+
+    def settle(self, seconds: float) -> None:
+        """Let nothing more be made, and wait for the answers of what is being made: such a lease outlives its token.
+
+        (Vault registers a lease when its engine has answered, and does not look then whether the token is still there.)
+        """
+        with self._changed:
+            self._over = True
+            self._changed.wait_for(lambda: not self._making, seconds)
 
     def read(self, namespace: str, path: str, version: str | None) -> Found:
         """Read a secret, or a path of another engine.
@@ -83,13 +99,8 @@ class Reader:
         place = self._mounts.find(namespace, path, lambda _: False)
         if place.mount is None or place.version:
             raise errors.would_write(place)
-        answer = self._client.send_once(namespace, path, body)
-        if not answer.ok:
-            raise self._refusal(place, "update", answer)
-        data = answer.body.get("data")
-        if not isinstance(data, dict):
-            raise errors.no_data(place)
-        return Found(Secret(compact(data)), is_data=True, lease=_lease(answer))
+        answer, lease = self._make(place, lambda: self._client.send_once(namespace, path, body))
+        return self._plain(place, "update", answer, lease)
 
     def write(self, namespace: str, path: str, body: str, current: int | None) -> bool:
         """Write a secret of a KV engine; return False where another version than ``current`` is there.
@@ -202,17 +213,37 @@ class Reader:
     def _read_plain(self, place: Place) -> Found:
         """Read KV version 1, or a path of any other engine as it stands: such a read may make something new."""
         if place.mount and place.version:
-            answer = self._client.read_v1(place.namespace, place.root, place.rest)
-        else:
-            answer = self._client.read_once(place.namespace, place.path)
+            return self._plain(place, "read", self._client.read_v1(place.namespace, place.root, place.rest))
+        answer, lease = self._make(place, lambda: self._client.read_once(place.namespace, place.path))
+        if place.mount is None and _is_versioned(answer):
+            raise errors.api_path(place)
+        return self._plain(place, "read", answer, lease)
+
+    def _plain(self, place: Place, verb: str, answer: Answer, lease: Lease | None = None) -> Found:
+        """Take an answer's data as it stands."""
         if not answer.ok:
-            raise self._refusal(place, "read", answer)
+            raise self._refusal(place, verb, answer)
         data = answer.body.get("data")
         if not isinstance(data, dict):
             raise errors.no_data(place)
-        if place.mount is None and _is_versioned(answer):
-            raise errors.api_path(place)
-        return Found(Secret(compact(data)), is_data=True, lease=_lease(answer))
+        return Found(Secret(compact(data)), is_data=True, lease=lease)
+
+    def _make(self, place: Place, ask: Callable[[], Answer]) -> tuple[Answer, Lease | None]:
+        """Ask for what may be made anew each time, and remember its lease, whatever comes of the answer."""
+        with self._changed:
+            if self._over:
+                raise errors.over(place)
+            self._making += 1
+        try:
+            answer = ask()
+            lease = _lease(answer, self._session)
+            if lease:
+                self.leases.append(Held(place.path, place.namespace, lease.id, lease.seconds))
+            return answer, lease
+        finally:
+            with self._changed:
+                self._making -= 1
+                self._changed.notify_all()
 
     def _keys(self, place: Place) -> list[str]:
         """Return the names in a folder, those of folders with a slash at the end; none when it is not there."""
@@ -249,8 +280,11 @@ def _is_name(key: str) -> bool:
     return bool(name.strip(".")) and "/" not in name and name.isprintable()
 
 
-def _lease(answer: Answer) -> Lease | None:
-    """Return the lease of dynamic credentials, if they have one."""
+def _lease(answer: Answer, session: Session) -> Lease | None:
+    """Return the lease of dynamic credentials, if they have one; they live no longer than the token."""
     name = words(answer.body, "lease_id")
-    seconds = whole(answer.body, "lease_duration")
-    return Lease(Secret(name), seconds, answer.body.get("renewable") is True) if name else None
+    if not name:
+        return None
+    left = max(0.0, session.ends - time.monotonic())
+    seconds = round(min(whole(answer.body, "lease_duration"), left))
+    return Lease(Secret(name), seconds, answer.body.get("renewable") is True)

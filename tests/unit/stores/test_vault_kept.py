@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from imip_secrets import document
-from imip_secrets.errors import ImipError
+from imip_secrets.errors import ImipError, StoreError
 from imip_secrets.stores import vault_kept
 from imip_secrets.stores.base import KeepingModule, Target
 from imip_secrets.stores.vault import resume
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imip_secrets.stores.vault_kept import VaultKept
-    from stand_ins.faults import Step
+    from stand_ins.faults import Request, Step
 
 LEASE = "database/creds/app/lease-id"
 
@@ -216,3 +219,71 @@ def test_nothing_shows_a_token_or_a_lease(server: ScriptedVault) -> None:
     assert "mine" not in f"{kept!r} {kept.what} {kept._held!r}"
     assert LEASE not in repr(kept._held)
     kept.leave()
+
+
+# --- what is under way when the store is closed
+
+
+def test_credentials_under_way_are_waited_for_so_that_they_can_be_ended(server: ScriptedVault) -> None:
+    began = threading.Event()
+
+    def slowly(request: Request) -> bool:
+        if request.path == "/v1/database/creds/app":
+            began.set()
+            time.sleep(0.3)
+        return False
+
+    server.script(Answer(200), when=slowly)
+    opened = with_role(server).store()
+    opened.login()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(opened.fetch, Target("database/creds/app"))
+        assert began.wait(10)
+        kept = opened.close()
+        assert kept is not None
+        assert kept.leases == 1
+        assert posted(server) == []
+        assert found.result().lease is not None
+    assert kept.end() == ""
+
+
+def test_credentials_that_do_not_come_are_not_waited_for_for_ever(
+    server: ScriptedVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imip_secrets.stores import vault  # noqa: PLC0415 - as above
+
+    monkeypatch.setattr(vault, "_SETTLE_SECONDS", 0.1)
+    server.script("hang", when=lambda request: request.path == "/v1/database/creds/app")
+    opened = with_role(server).store()
+    opened.login()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(opened.fetch, Target("database/creds/app"))
+        while "/v1/database/creds/app" not in [request.path for request in server.requests]:
+            time.sleep(0.01)
+        assert opened.close() is None
+        assert posted(server) == [("auth/token/revoke-self", CLIENT_TOKEN, None)]
+        server.stopping.set()
+        assert isinstance(found.exception(), StoreError)
+
+
+@pytest.mark.parametrize("body", [None, "{}"])
+def test_nothing_is_made_for_a_run_that_is_over(server: ScriptedVault, body: str | None) -> None:
+    opened = with_token(server).store()
+    opened.login()
+    assert opened.close() is None
+    with pytest.raises(StoreError, match="database/creds/app was not asked for credentials, since the run was over"):
+        opened.fetch(Target("database/creds/app", body=body))
+    assert "/v1/database/creds/app" not in [request.path for request in server.requests]
+    opened._client.result().close()
+
+
+def test_a_lease_without_data_is_ended_too(server: ScriptedVault) -> None:
+    server.paths["database/creds/odd"] = json_answer({"lease_id": LEASE, "lease_duration": 60, "data": None})
+    opened = with_role(server).store()
+    opened.login()
+    with pytest.raises(StoreError, match="without data"):
+        opened.fetch(Target("database/creds/odd"))
+    kept = opened.close()
+    assert kept is not None
+    assert kept.end() == ""
+    assert len(posted(server)) == 1

@@ -1,0 +1,196 @@
+"""A hundred jobs that go well, fail or are cancelled at any moment: no credentials outlive one of them.
+
+Real parts: OpenBao's database engine, PostgreSQL, and the program. The seed is fixed; what it draws is not, as far as a
+cancelled process is elsewhere each time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from imip_secrets.runner import files, handover
+from job import Job, failing_at
+from stand_ins.faults import Answer, FaultServer, answer
+from stand_ins.memory import Memory
+from stand_ins.oidc import Issuer
+from stand_ins.postgres import ROLE, Postgres, programs
+from stand_ins.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stand_ins.faults import Request, Step
+
+ROOT = Path(__file__).parents[2]
+SEED = 20261127
+WELL, FAILED, CANCELLED = 40, 30, 30
+ENDED_WITHIN = 30.0
+
+pytestmark = [
+    pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (the package postgresql)"),
+    pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
+]
+
+
+class Counting(FaultServer):
+    """Stands before Vault, and remembers every lease that it gave."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream=upstream)
+        self.leases: list[str] = []
+
+    def respond(self, request: Request) -> Step:
+        step = super().respond(request)
+        if isinstance(step, Answer):
+            self.leases += re.findall(r'"lease_id":"([^"]+)"', step.body.decode(errors="replace"))
+        return step
+
+
+class Servers(NamedTuple):
+    issuer: Issuer
+    vault: Vault
+    front: Counting
+    postgres: Postgres
+    before: set[str]
+
+    def given(self) -> dict[str, str]:
+        """Return the inputs of the action."""
+        return {"vault_addr": self.front.url, "vault_role": "imip-ci"}
+
+    def living(self) -> list[str]:
+        """Return the leases that are not revoked."""
+        return [lease for lease in self.front.leases if self._lives(lease)]
+
+    def _lives(self, lease: str) -> bool:
+        return self.vault.call("PUT", "sys/leases/lookup", {"lease_id": lease})[0] == 200
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with Issuer() as issuer, Postgres() as postgres, Vault() as vault, Counting(vault.url) as front:
+        postgres.behind(vault)
+        vault.trust(issuer)
+        rules = {f"database/creds/{ROLE}": ["read"], "secret/data/imip/*": ["read"]}
+        vault.policy("imip", rules)
+        vault.role("imip-ci", audience=front.url, policies=["imip"], bound_subject=issuer.claims["sub"])
+        vault.put("secret/imip/production", {"SECRET_KEY": "s3cret-of-a-test"})
+        yield Servers(issuer, vault, front, postgres, vault.accessors())
+
+
+def drawn(draw: random.Random, name: str) -> str:
+    """Return a request with dynamic credentials, on one or several lines."""
+    lines = [
+        f"{name}_USER = vault://database/creds/{ROLE}#username",
+        f"{name}_PASS = vault://database/creds/{ROLE}#password",
+        f"{name}_FILE = vault://database/creds/{ROLE}?as=file#password",
+        f"{name}_* = vault://secret/imip/production",
+    ]
+    return "\n".join([lines[0], *draw.sample(lines[1:], draw.randint(0, 3))])
+
+
+def one_of(folder: Path, servers: Servers) -> Job:
+    folder.mkdir()
+    job = Job(folder)
+    (files.private_folder(job.temp) / handover.MARK).touch()
+    job.environ |= servers.issuer.environ()
+    return job
+
+
+def clean(job: Job) -> str:
+    """Run the cleanup, and return what it says at last."""
+    assert job.start("cleanup", Memory()) == 0
+    assert list(job.temp.iterdir()) == []
+    return job.stdout.decode().splitlines()[-1]
+
+
+def goes_well(job: Job, draw: random.Random, servers: Servers) -> int:
+    """Run one or two steps, clean up, and return how many leases the cleanup says that it revoked."""
+    for step in range(draw.randint(1, 2)):
+        assert job.run(drawn(draw, f"S{step}"), Memory(), **servers.given()) == 0, job.stdout
+    said = clean(job)
+    return int(re.findall(r"(\d+) leases? revoked", said)[0])
+
+
+def fails(job: Job, draw: random.Random, servers: Servers) -> None:
+    """Run a step that fails in one of several ways: at Vault, at a check, or at any moment of the delivery."""
+    secrets = drawn(draw, "S")
+    way = draw.choice(["missing", "denied", "taken", "nul", "disk"])
+    if way == "disk":
+        with failing_at(draw.randrange(6), draw.choice([OSError(errno.ENOSPC, "No space"), KeyboardInterrupt()])):
+            status = job.run(secrets, Memory(), **servers.given())
+    else:
+        wrong = {
+            "missing": "\nvault://secret/imip/none",
+            "denied": "\nvault://secret/other",
+            "taken": "",
+            "nul": "\nmemory://nul",
+        }
+        job.environ["S_USER"] = "somebody else" if way == "taken" else ""
+        status = job.run(secrets + wrong[way], Memory({"nul": b"\0"}), **servers.given())
+    assert status in {1, 130}, job.stdout
+    # Nobody waits for the end of the job: what failed has ended what it had made.
+    if draw.random() < 0.5:
+        clean(job)
+
+
+def is_cancelled(job: Job, delay: float, secrets: str, number: signal.Signals, servers: Servers) -> bool:
+    """Interrupt the program after some time, and clean up as the job's end does; tell whether it was in time."""
+    given = {f"INPUT_{name.upper()}": text for name, text in servers.given().items()}
+    environ = {**job.environ, **given, "INPUT_SECRETS": secrets, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "imip_secrets"]
+    with subprocess.Popen([*command, "action"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as step:
+        time.sleep(delay)
+        step.send_signal(number)
+        _, errors = step.communicate(timeout=ENDED_WITHIN)
+    assert b"Traceback" not in errors or b"<frozen" in errors, errors
+    subprocess.run([*command, "cleanup"], env=environ, check=True, capture_output=True, timeout=ENDED_WITHIN)
+    assert list(job.temp.iterdir()) == []
+    return step.returncode != 0
+
+
+def test_as_many_leases_are_revoked_as_were_made_in_a_hundred_jobs(servers: Servers, tmp_path: Path) -> None:
+    draw = random.Random(SEED)  # noqa: S311 - what is drawn is no secret
+    revoked = sum(goes_well(one_of(tmp_path / f"well-{number}", servers), draw, servers) for number in range(WELL))
+    assert revoked == len(servers.front.leases) >= WELL
+    for number in range(FAILED):
+        fails(one_of(tmp_path / f"failed-{number}", servers), draw, servers)
+    # A whole run takes some tenths of a second.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    plans = [(draw.uniform(0.05, 0.9), drawn(draw, "S"), draw.choice(signals)) for _ in range(CANCELLED)]
+
+    def cancel(number: int) -> bool:
+        return is_cancelled(one_of(tmp_path / f"cancelled-{number}", servers), *plans[number], servers)
+
+    with ThreadPoolExecutor(2) as pool:
+        cancelled = sum(pool.map(cancel, range(CANCELLED)))
+    assert cancelled > 0
+    end = time.monotonic() + ENDED_WITHIN
+    while servers.living() and time.monotonic() < end:
+        time.sleep(0.1)  # Vault revokes in its own time
+    assert servers.living() == []
+    assert servers.postgres.is_empty()
+    assert servers.vault.accessors() == servers.before
+
+
+def test_a_cleanup_that_cannot_reach_vault_says_how_long_the_credentials_live(servers: Servers, tmp_path: Path) -> None:
+    job = one_of(tmp_path / "job", servers)
+    assert job.run(f"S = vault://database/creds/{ROLE}#username", Memory(), **servers.given()) == 0
+    servers.front.script(*[answer(503)] * 99, when=lambda request: "revoke" in request.path)
+    said = clean(job)
+    assert said == "Cleaned up: 0 leases revoked, 1 variable emptied, 0 files removed."
+    assert b"They live: database/creds/imip-app for 20m." in job.stdout
+    for lease in servers.living():
+        servers.vault.do("PUT", "sys/leases/revoke", {"lease_id": lease, "sync": True})
+    assert servers.postgres.is_empty()
