@@ -68,6 +68,24 @@ def test_what_is_not_asked_for_has_no_place(job: Job) -> None:
     assert delivery.Places.of(wanted, job.environ).environment is None
 
 
+@pytest.mark.skipif(os.name != "posix", reason="containers of GitHub's runner are Linux's")
+def test_a_file_is_called_what_the_other_steps_call_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, got = resolved("KEY = memory://a?as=file", Memory({"a": "value"}))
+    seen_inside = {**job.environ, "RUNNER_TEMP": "/github/runner_temp", "RUNNER_WORKSPACE": "/home/runner/work/app"}
+    assert delivery.Places.of(wanted, seen_inside).outside == Path("/home/runner/work/_temp")
+    assert delivery.Places.of(wanted, {**seen_inside, "RUNNER_WORKSPACE": ""}).outside is None
+    # In a job's container every step sees the same path.
+    assert delivery.Places.of(wanted, {**seen_inside, "RUNNER_TEMP": "/__w/_temp"}).outside is None
+    monkeypatch.setattr(delivery, "_IN_DOCKER_ACTION", job.temp)
+    places = delivery.Places.of(wanted, {**job.environ, "RUNNER_WORKSPACE": "/home/runner/work/app"})
+    delivery.write(got.variables, places, Console(io.BytesIO()))
+    (file,) = job.temp.glob("imip-secrets-*/KEY")
+    assert file.read_text() == "value"
+    log = Log()
+    log.apply_env(job.env.read_bytes())
+    assert log.environment["KEY"] == f"/home/runner/work/_temp/{file.parent.name}/KEY"
+
+
 def test_an_absolute_dotenv_path_stays_as_it_is(job: Job) -> None:
     wanted, _ = resolved("memory://a", Memory({"a": "value"}), env_file=str(job.temp / ".env"))
     assert delivery.Places.of(wanted, job.environ).dotenv == job.temp / ".env"

@@ -202,3 +202,7 @@ def test_a_folder_goes_with_all_that_is_in_it_and_nothing_that_a_link_leads_to(t
     handover.remove(folder)
     assert not folder.exists()
     assert (outside / "kept").exists()
+
+
+def test_what_is_left_shows_nothing_of_itself() -> None:
+    assert "s3cret" not in repr(Handover(("A",), (("memory", {"token": "s3cret"}),)))
