@@ -108,6 +108,7 @@ class Mirror:
         self._memory: Memory = inputs.manifest if inputs.home and not inputs.rules.force else Nothing()
         self._logins: dict[str, str] = {}
         self._absent: list[Line] = []
+        self._lost: list[tuple[Scope, str]] = []
 
     def run(self) -> Mirrored:
         """Do it.
@@ -224,6 +225,7 @@ class Mirror:
         selections = planner.selections_wanted(wishes.scopes)
         facts.selected.update(_all(lambda each: github.selected(*each), selections, self._hands.say, "list"))
         plan = planner.plan(wishes.scopes)
+        self._lost += planner.lost(wishes.scopes)
         return Plan(plan.scopes, (*notes, *plan.warnings), (*failed, *plan.problems)), offers
 
     def _own_secret(self, wishes: Wishes) -> Iterator[Problem]:
@@ -297,6 +299,8 @@ class Mirror:
         needed = {key(scope.scope) for scope in plan.scopes}
         keeper = Keeper(manifest, github, home, lambda rows: _put(rows, home, needed))
         _learn(manifest, offers)
+        for scope, name in self._lost:
+            keeper.forget(scope, name)
         say, deadline = self._hands.say, self._context.deadline
         if not self._inputs.rules.prune or home is None or not plan.changes():
             return carry_out(plan, github, keeper, deadline, say)

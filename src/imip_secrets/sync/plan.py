@@ -395,6 +395,16 @@ class Planner:
             f"Nothing was deleted. If that is meant, set sync-max-deletions: {len(gone)} for one run.",
         )
 
+    def lost(self, wishes: Iterable[ScopeWishes]) -> Iterator[tuple[Scope, str]]:
+        """Give what we wrote once, nobody wants, and is not there any more as we wrote it: it is not ours now."""
+        for each in wishes:
+            if isinstance(self._facts.listings.get(each.scope), ImipError):
+                continue
+            for name, row in self._manifest.of(each.scope).items():
+                existing = self._facts.listing(each.scope).get(name)
+                if name not in each.secrets and (existing is None or not row.is_ours(existing.updated)):
+                    yield each.scope, name
+
     # --- warnings
 
     def _unseen(self, wishes: Iterable[ScopeWishes]) -> Iterator[str]:

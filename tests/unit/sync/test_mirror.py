@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
+from threading import Event
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from imip_secrets.errors import ImipError, StoreError
 from imip_secrets.secret import Secret
 from imip_secrets.stores.base import Found, Lease
-from imip_secrets.sync import lock
+from imip_secrets.sync import apply, lock, mirror
 from imip_secrets.sync.apply import Outcome
 from imip_secrets.sync.base import App, Kind, Scope, Visibility
 from imip_secrets.sync.plan import State
@@ -502,6 +504,90 @@ def test_what_somebody_else_wrote_after_us_is_not_deleted() -> None:
     mirrored = world.run()
     assert mirrored.plan.warnings == ("repo:o/a: TWO is not deleted, since somebody else has written it after us.",)
     assert sorted(world.github.values(A)) == ["ONE", "TWO"]
+    # It is theirs from now on, which is said once.
+    assert world.run().plan.warnings == ()
+    assert world.github.counts() == {"listing": 1}
+
+
+def test_what_was_deleted_by_hand_and_made_anew_by_somebody_else_is_theirs() -> None:
+    world = pruning()
+    world.run()
+    del world.github.held(A)["TWO"]
+    world.lines = "memory://imip/one"
+    world.run()
+    world.github.edit(A, "TWO")
+    assert world.run().plan.warnings == ()
+    assert sorted(world.github.values(A)) == ["ONE", "TWO"]
+
+
+def test_a_deletion_that_is_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = pruning()
+    world.run()
+    world.lines = "memory://imip/one"
+    refusal = StoreError("you may not", "Ask.")
+
+    def refuse(scope: Scope, name: str) -> bool:
+        if name == "TWO":
+            raise refusal
+        return world.github.held(scope).pop(name, None) is not None
+
+    monkeypatch.setattr(world.github, "delete", refuse)
+    mirrored = world.run()
+    assert outcomes(mirrored)["repo:o/a TWO"] is Outcome.FAILED
+    assert problems(mirrored) == ["repo:o/a TWO: you may not. Ask."]
+    monkeypatch.undo()
+    monkeypatch.setattr(lock, "QUIET", 0.0)
+    assert outcomes(world.run())["repo:o/a TWO"] is Outcome.DELETED
+
+
+@pytest.mark.parametrize("fault", ["listing", "late listing", "delete"])
+def test_a_lock_that_makes_trouble_keeps_from_deleting(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    world = pruning()
+    world.run()
+    world.lines = "memory://imip/one"
+    refusal = StoreError("you may not", "Ask.")
+    listing, delete = world.github.listing, world.github.delete
+    asked: list[Scope] = []
+
+    def list_or_refuse(scope: Scope) -> object:
+        if scope == HOME:
+            asked.append(scope)
+            if fault == "listing" or (fault == "late listing" and len(asked) > 1):
+                raise refusal
+        return listing(scope)
+
+    def delete_or_refuse(scope: Scope, name: str) -> bool:
+        if fault == "delete" and scope == HOME:
+            raise refusal
+        return delete(scope, name)
+
+    monkeypatch.setattr(world.github, "listing", list_or_refuse)
+    monkeypatch.setattr(world.github, "delete", delete_or_refuse)
+    result = outcomes(world.run())["repo:o/a TWO"]
+    assert result is (Outcome.DELETED if fault == "delete" else Outcome.KEPT)
+    if fault == "delete":
+        assert "The lock IMIP_SYNC_MANIFEST_LOCK was not given back (you may not)." in world.said
+
+
+def test_a_manifest_that_is_not_the_newest_keeps_from_deleting() -> None:
+    world = pruning()
+    world.run()
+    world.lines = "memory://imip/one"
+    old = world.github.held(HOME)[MANIFEST]
+    world.github.later(600)
+    world.github.edit(HOME, MANIFEST, old.value)
+    mirrored = world.run()
+    assert "the manifest that was passed in is not the newest" in problems(mirrored)[0]
+    assert sorted(world.github.values(A)) == ["ONE", "TWO"]
+
+
+def test_no_time_to_wait_for_the_lock_keeps_from_deleting(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = pruning()
+    world.run()
+    world.lines = "memory://imip/one"
+    monkeypatch.setattr(lock, "QUIET", 1000.0)
+    mirrored = world.run()
+    assert "the time of timeout-seconds is over" in problems(mirrored)[0]
 
 
 def test_more_deletions_than_allowed_are_none_and_the_run_fails_with_the_list() -> None:
@@ -681,6 +767,51 @@ def test_a_match_that_cannot_be_made_fails_alone(monkeypatch: pytest.MonkeyPatch
     assert mirrored.failed()
     assert problems(mirrored) == ["sync-to line 1, repos:o: you may not. Ask."]
     assert len(world.github.values(A)) == 2
+
+
+def test_writes_that_hang_are_told_and_given_up_at_the_end_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(lines="memory://imip/one")
+    released = Event()
+    monkeypatch.setattr(apply, "SIGN_OF_LIFE", 0.05)
+    monkeypatch.setattr(world.github, "put", lambda _: released.wait(30))
+    mirrored = world.run(seconds=0.5)
+    released.set()
+    assert problems(mirrored) == ["repo:o/a ONE: it was not written in the time of timeout-seconds."]
+    assert "0 of 1 secrets written; still waiting for GitHub." in world.said
+
+
+def test_a_long_run_tells_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(lines="memory://imip/*", to="repos:o")
+    world.store.secrets = {f"imip/s{number}": secret(str(number)) for number in range(90)}
+    monkeypatch.setattr(apply, "SIGN_OF_LIFE", 0.0)
+    monkeypatch.setattr(mirror, "_PROGRESS", 2)
+    world.run()
+    assert any(line.startswith("5 of 270 secrets written, ") for line in world.said)
+    assert "2 of 3 listings read." in world.said
+
+
+def test_a_manifest_is_saved_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "CHECKPOINT", 10)
+    world = World(lines="memory://imip/*", remembers=True)
+    world.store.secrets = {f"imip/s{number}": secret(str(number)) for number in range(45)}
+    world.run()
+    assert sum(MANIFEST in call for call in world.github.calls) == 5
+
+
+def test_a_plan_of_a_thousand_repositories_is_one_listing_each() -> None:
+    github = GitHubInMemory("o/home", *(f"o/r{number}" for number in range(1000)))
+    store = Versioned({f"imip/s{number}": secret(str(number)) for number in range(20)})
+    world = World(github=github, store=store, lines="memory://imip/*", to="repos:o?max=2000&name=r*")
+    for number in range(1000):
+        for name in range(20):
+            github.edit(Scope(Kind.REPOSITORY, "o", f"r{number}"), f"S{name}")
+    tracemalloc.start()
+    mirrored = world.run()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mirrored.plan.counts() == {State.UNCHANGED: 20_000}
+    assert github.counts() == {"repositories": 1, "listing": 1000}
+    assert peak < 100 << 20
 
 
 # --- killed, and any history
