@@ -8,6 +8,7 @@ from hypothesis import settings
 collect_ignore = [] if os.environ.get("IMIP_IMAGE") else ["image"]
 
 # On a developer's machine Hypothesis looks for new examples each time. A change is judged by the same ones as the last.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# No test is judged by its speed: on a machine that is busy any example may take long.
+settings.register_profile("developer", deadline=None)
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "developer")

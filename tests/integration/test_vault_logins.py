@@ -334,6 +334,17 @@ def test_a_machine_that_is_no_pod_is_told(vault: Vault, tmp_path: Path, content:
     assert "Run in a pod with a service account" in said
 
 
+def test_a_path_that_no_file_has_is_told(vault: Vault) -> None:
+    job = Job(vault.url, "kubernetes", vault_role="imip-ci", vault_kubernetes_token_path="a\0b")
+    assert "is no path" in job.refusal()
+
+
+def test_a_token_whose_claims_cannot_be_read_is_refused_without_them(vault: Vault, tmp_path: Path) -> None:
+    said = pod(vault, tmp_path, "bm8.bm8.bm8", vault_auth_path="none").refusal()
+    assert "mounted at auth/none" in said
+    assert "The token has" not in said
+
+
 # --- github, scripted
 
 

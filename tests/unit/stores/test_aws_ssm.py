@@ -196,6 +196,19 @@ def test_get_parameter_will_do_where_get_parameters_is_denied() -> None:
         assert [name for name, _ in run.asked] == ["GetParameters", "GetParameter"]
 
 
+def test_what_get_parameter_alone_may_see_can_be_missing_too() -> None:
+    for code in ("ParameterNotFound", "ParameterVersionNotFound"):
+        error = failure(refusal("AccessDeniedException", DENIED), refusal(code))
+        assert isinstance(error, MissingError)
+        assert f"there is no parameter {NAME} in us-east-1" in str(error)
+
+
+def test_the_denial_of_an_arn_names_it_as_it_is_written() -> None:
+    arn = "arn:aws:ssm:eu-west-1:210987654321:parameter/shared"
+    error = failure(refusal("AccessDeniedException"), target=Target(arn))
+    assert f"on {arn} to {ROLE}" in str(error)
+
+
 def test_one_denied_parameter_does_not_take_the_others_along() -> None:
     def respond(request: Request) -> Step:
         asked = json.loads(request.body)
