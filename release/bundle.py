@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-from release.contents import PYTHONS, SETS, has_byte_code, is_kept, keeps_lines
+from release.contents import PYTHONS, REPLACED, SETS, has_byte_code, is_kept, keeps_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -137,7 +137,7 @@ def _unpacked(wheel: Path) -> Iterator[tuple[str, bytes]]:
         if not code:
             return
         for name in code:
-            yield _slim(name, files.read(name))
+            yield _slim(name, REPLACED.get(name, files.read(name)))
         for name in names:
             if ".dist-info/" in name and _is_licence(name):
                 yield f"licences/{distribution}/{name.rpartition('/')[2]}", files.read(name)
@@ -148,7 +148,7 @@ def _is_licence(path: str) -> bool:
 
 
 def _slim(path: str, content: bytes) -> tuple[str, bytes]:
-    """Give a model of botocore without what it says for people; it is a third then, and is read in as much time."""
+    """Give a model of botocore without what it says for people: it is a fifth then, and read in as much less time."""
     if not path.startswith("botocore/data/"):
         return path, content
     text = gzip.decompress(content) if path.endswith(".gz") else content

@@ -18,8 +18,9 @@ SERVICES = ("secretsmanager", "ssm", "sts")
 PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
 """The Pythons of GitHub's images and of Debian, whose byte-code is in the bundle. Others compile what they import."""
 
-# Of our own folders, those whose modules an export imports.
+# Of our own folders, those whose modules an export imports, and what it does not.
 _COMPILED = ("imip_secrets", "imip_secrets/action", "imip_secrets/runner", "imip_secrets/stores")
+_NOT_COMPILED = tuple(f"imip_secrets/{name}.py" for name in ("child", "doctor", "handed_token", "installing"))
 
 # Packages of which nothing is left: what imports them is itself not there, or is never imported.
 _WITHOUT = ("boto3", "s3transfer", "requests", "charset_normalizer", "idna")
@@ -35,7 +36,8 @@ _KEPT: tuple[tuple[bool, str], ...] = (
     # The authorities of a machine that has none: certifi's are taken, by botocore too.
     (False, "botocore/cacert.pem"),
     (False, "botocore/stub.py"),
-    (False, "botocore/docs/translator.py"),
+    *((True, f"botocore/docs/{name}.py") for name in ("__init__", "docstring", "utils")),
+    (False, "botocore/docs/*"),
     # Each service's rules give its addresses (docs/decisions/0005-botocore.md).
     (False, "botocore/data/endpoints.json"),
     (False, "botocore/data/*/examples-*"),
@@ -60,6 +62,20 @@ _KEPT: tuple[tuple[bool, str], ...] = (
 )
 
 
+REPLACED = {
+    # The generator of documentation: a dozen modules that every client imports, to be read by nobody in a job.
+    "botocore/docs/__init__.py": b"",
+    "botocore/docs/docstring.py": b"""\
+def _nothing(*_args, **_options):
+    return ""
+
+
+ClientMethodDocstring = PaginatorDocstring = WaiterDocstring = _nothing
+""",
+}
+"""Files that are others in the bundle."""
+
+
 def is_kept(path: str) -> bool:
     """Tell whether a file of a wheel, by its path in it, is in the bundle."""
     return next((kept for kept, pattern in _KEPT if fnmatchcase(path, pattern)), True)
@@ -71,7 +87,7 @@ def has_byte_code(path: str) -> bool:
     What a person at a terminal or a sync of many seconds can wait for is compiled when it is imported.
     """
     folder = path.rpartition("/")[0]
-    return not path.startswith("imip_secrets/") or folder in _COMPILED
+    return not path.startswith("imip_secrets/") or (folder in _COMPILED and path not in _NOT_COMPILED)
 
 
 def keeps_lines(path: str) -> bool:

@@ -201,3 +201,18 @@ def test_what_is_kept(path: str, *, kept: bool) -> None:
 def test_a_folder_that_is_there_already_is_not_built_into(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         bundle.build(tmp_path, [])
+
+
+def test_methods_of_botocore_come_without_documentation(ours: Path) -> None:
+    program = (
+        f"import sys; sys.path.append({str(ours)!r}); from botocore.session import Session; "
+        "from imip_secrets.stores.aws_session import _Models; session = Session(); "
+        "session.register_component('data_loader', _Models()); client = session.create_client("
+        "'sts', region_name='us-east-1', aws_access_key_id='a', aws_secret_access_key='b'); "
+        "print(repr(client.assume_role.__doc__), "
+        "*sorted(name for name in sys.modules if name.startswith('botocore.docs')))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert said == ["''", "botocore.docs", "botocore.docs.docstring", "botocore.docs.utils"]
