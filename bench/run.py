@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,10 @@ CASES = (
 FOREIGN = {"aws": ("hvac", "requests", "boto3", "github"), "vault": ("boto3", "botocore", "github")}
 
 
+# From the locks, as on the main branch: with which installer, and how many seconds it may take.
+INSTALLERS = {"locks-pip": 7.0, "locks-uv": 2.0}
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table: numbers as text."""
@@ -147,6 +152,37 @@ class Bench:
         copy = shutil.copytree(self.action, folder / "action")
         return _play([(self.step.command, Step(folder, copy).environ(inputs))], servers, wanted)
 
+    def measure_locks(self, name: str, rounds: int) -> None:
+        """Measure the first run of a checkout on a machine that has no library yet: one secret from AWS."""
+        wanted = secrets(1)
+        seconds = []
+        with serving(CASES[0]) as servers:
+            for _ in range(rounds):
+                with tempfile.TemporaryDirectory(prefix="imip-bench-") as folder:
+                    copy = Path(folder, "action")
+                    for part in ("src", "requirements"):
+                        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+                    for file in ("action.yml", "launch.py"):
+                        shutil.copy(ROOT / file, copy)
+                    environ = Step(Path(folder), copy).environ(our_inputs("aws", servers, wanted))
+                    path = os.pathsep.join(each for each in PATH.split(os.pathsep) if not Path(each, "uv").exists())
+                    if name == "locks-uv":
+                        path += os.pathsep + str(Path(sys.executable).parent)
+                    (copy / "tools").mkdir()
+                    job = {**servers.job, "PATH": path, "RUNNER_TOOL_CACHE": str(copy / "tools")}
+                    seconds.append(_play([(self.step.command, environ)], servers, wanted, job).seconds)
+                print(".", end="", file=sys.stderr, flush=True)
+        print(f" {name}", file=sys.stderr)
+        took, limit = median(seconds), INSTALLERS[name]
+        self.rows.append(
+            Row(
+                f"aws: first run from the locks, by {name.removeprefix('locks-')}",
+                f"{took:.1f} s",
+                target=f"{limit:.0f} s",
+                verdict="reached" if took <= limit else "MISSED",
+            )
+        )
+
     def _report(self, what: str, numbers: list[list[float]], unit: str, target: float) -> None:
         ours, *theirs = (median(each) for each in numbers)
         if not theirs:
@@ -204,10 +240,10 @@ def _in_turn(sides: Sequence[Callable[[Path], Cost]], rounds: int) -> list[list[
     return costs
 
 
-def _play(steps: Steps, servers: Servers, wanted: dict[str, str]) -> Cost:
+def _play(steps: Steps, servers: Servers, wanted: dict[str, str], environ: dict[str, str] | None = None) -> Cost:
     """Run one side in a job of its own, and see that the job has the secrets."""
     with tempfile.TemporaryDirectory(prefix="imip-bench-") as folder:
-        job = Job(Path(folder), TOOLS, servers.job)
+        job = Job(Path(folder), TOOLS, environ or servers.job)
         costs = [job.run(command, environ) for command, environ in steps]
         lost = [name for name, value in wanted.items() if job.environ.get(name) != value]
     if lost:
@@ -239,7 +275,7 @@ def _release(action: Path) -> Path:
 
 def main() -> int:
     """Run the cases that are asked for, and print the table."""
-    known = [*(case.name for case in CASES), *SYNC, *STORES]
+    known = [*(case.name for case in CASES), *SYNC, *STORES, *INSTALLERS]
     parser = argparse.ArgumentParser(description="Measure whole runs; medians, in turn.")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(known)}")
     parser.add_argument("--rounds", type=int, help="how often each side runs")
@@ -261,6 +297,9 @@ def main() -> int:
             if not asked.cases or name in asked.cases:
                 bench.rows += [Row(*cells) for cells in measured_stores(asked.rounds or STORES_ROUNDS)]
                 print(f". {name}", file=sys.stderr)
+        for name in INSTALLERS:
+            if not asked.cases or name in asked.cases:
+                bench.measure_locks(name, asked.rounds or 3)
     versions = [
         subprocess.check_output([name, "--version"], text=True).strip()
         for name in (PYTHON, shutil.which("node"))
