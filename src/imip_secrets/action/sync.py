@@ -55,7 +55,6 @@ def _tell(mirrored: Mirrored, environ: Mapping[str, str], teller: Teller) -> Non
     output = environ.get("GITHUB_OUTPUT")
     if output:
         changed = "true" if report.changed(mirrored) else "false"
-        # GitHub drops a job's output that holds a masked text, so what is masked is taken out of it.
-        pairs = [("sync-report", console.hide(report.as_json(mirrored))), ("changed", changed)]
+        pairs = [("sync-report", report.as_json(mirrored, console.hide)), ("changed", changed)]
         files.put([files.Change(Path(output), files.block(pairs), adds=True)])
     teller.summarise(report.summary(mirrored, console.hide))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.cli.options import REFERENCES, add_references, add_settings, read_request
 from imip_secrets.cli.terminal import complain, context, job_console, note
+from imip_secrets.errors import Problem
 from imip_secrets.request import SYNC
 from imip_secrets.runner import files, masks
 from imip_secrets.sync import github, inputs, report
@@ -16,7 +17,7 @@ from imip_secrets.sync.mirror import Hands, Mirror
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from imip_secrets.secret import Secret
     from imip_secrets.sync.plan import Plan
@@ -54,7 +55,7 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
         given["sync-to"] = "\n".join(options.to)
     if options.dry_run:
         given["sync-dry-run"] = "true"
-    wanted = read_request(options, given=given)
+    wanted = read_request(options, _mistakes(options), given=given)
     console = job_console()
     floor = wanted.settings.number("mask-floor")
     api = inputs.api_url(wanted.settings, os.environ)
@@ -78,6 +79,11 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     if mirrored.results is not None:
         print(f"Done: {report.result_words(mirrored)}.", flush=True)
     return 1 if mirrored.failed() else 0
+
+
+def _mistakes(options: argparse.Namespace) -> Iterator[Problem]:
+    if options.to and options.sync_to:
+        yield Problem("targets come from --to and from a file", "--sync-to", "Leave one of them out.")
 
 
 def _has_colours() -> bool:

@@ -197,11 +197,11 @@ class Planner:
             return State.UPDATE, f"visibility {present.value} to {ordered.value}"
         if self._rules.force:
             return State.UPDATE, "by sync-force"
+        if not self._rules.remembers:
+            return _by_time(wish.offer, existing)
         if not wish.offer.version:
             return State.UPDATE, "its store tells no version"
-        if self._rules.remembers:
-            return self._remembered(scope, name, wish.offer, existing)
-        return _by_time(wish.offer, existing)
+        return self._remembered(scope, name, wish.offer, existing)
 
     def _remembered(self, scope: Scope, name: str, offer: Offer, existing: Existing) -> tuple[State, str]:
         row = self._manifest.row(scope, name)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from imip_secrets.sync.mirror import Mirrored
     from imip_secrets.sync.plan import Entry, Plan, ScopePlan
 
+FEW = 20
+"""So many targets without a change are named; more are told by their number."""
 OPEN_ROWS = 30
 """Up to so many rows a table of the summary is shown unfolded."""
 MAX_ROWS = 2000
@@ -55,12 +57,13 @@ _COLOURS: Mapping[State, str] = {
 
 def plan_lines(plan: Plan, *, colours: bool = False) -> Iterator[str]:
     """Give the plan as lines for a terminal or a log: what changes by name, what does not by number."""
-    for scope in plan.scopes:
-        states = Counter(entry.state for entry in scope.entries)
-        unchanged = states[State.UNCHANGED]
-        if scope.problem is None and unchanged == len(scope.entries):
-            yield f"{scope.scope.title}: {_unchanged(unchanged)}"
-            continue
+    quiet, busy = _sorted_out(plan)
+    if len(quiet) <= FEW:
+        yield from (f"{scope.scope.title}: {_unchanged(len(scope.entries))}" for scope in quiet)
+    else:
+        yield f"{len(quiet)} targets: {_unchanged(sum(len(scope.entries) for scope in quiet))}"
+    for scope in busy:
+        unchanged = sum(entry.state is State.UNCHANGED for entry in scope.entries)
         yield scope.scope.title
         if scope.problem:
             yield _painted(f"  x {tame(scope.problem.what)}. {tame(scope.problem.remedy)}".rstrip(), "31", on=colours)
@@ -73,6 +76,16 @@ def plan_lines(plan: Plan, *, colours: bool = False) -> Iterator[str]:
             yield f"    {_unchanged(unchanged)}"
     yield from (f"Note: {tame(warning, 1000)}" for warning in plan.warnings)
     yield f"Plan: {plan_words(plan)}."
+
+
+def _sorted_out(plan: Plan) -> tuple[list[ScopePlan], list[ScopePlan]]:
+    """Return the targets where nothing happens, and the others."""
+    quiet: list[ScopePlan] = []
+    busy: list[ScopePlan] = []
+    for scope in plan.scopes:
+        still = scope.problem is None and all(entry.state is State.UNCHANGED for entry in scope.entries)
+        (quiet if still else busy).append(scope)
+    return quiet, busy
 
 
 def plan_words(plan: Plan) -> str:
@@ -142,15 +155,30 @@ def summary(mirrored: Mirrored, hide: Callable[[str], str]) -> str:
     return "\n".join(parts)
 
 
-def as_json(mirrored: Mirrored) -> str:
-    """Return the whole for programs; where it is too long, without the single secrets, and it says so."""
-    report = _report(mirrored)
+def as_json(mirrored: Mirrored, hide: Callable[[str], str] = str) -> str:
+    """Return the whole for programs; where it is too long, without the single secrets, and it says so.
+
+    Args:
+        mirrored: What came of the run.
+        hide: Takes what is masked out of a text: GitHub drops a job's output that holds a masked one.
+
+    """
+    report = _hidden(_report(mirrored), hide)
     text = json.dumps(report, separators=(",", ":"))
     if len(text) > MAX_JSON:
         for target in report["targets"]:
             del target["secrets"]
         text = json.dumps({**report, "truncated": True}, separators=(",", ":"))
     return text
+
+
+def _hidden(content: Any, hide: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON whose texts are hidden one by one, so that it stays JSON."""
+    if isinstance(content, str):
+        return hide(content)
+    if isinstance(content, list):
+        return [_hidden(each, hide) for each in content]
+    return {name: _hidden(each, hide) for name, each in content.items()} if isinstance(content, dict) else content
 
 
 def _report(mirrored: Mirrored) -> dict[str, Any]:
@@ -187,7 +215,12 @@ def _target(scope: ScopePlan, mirrored: Mirrored) -> dict[str, Any]:
 
 def _rows(mirrored: Mirrored) -> list[tuple[str, str, str, str]]:
     """Return the rows of the table: target, secret, what became of it, why."""
-    rows = [row for scope in mirrored.plan.scopes for row in _rows_of(scope, mirrored)]
+    quiet, busy = _sorted_out(mirrored.plan)
+    rows = [row for scope in busy for row in _rows_of(scope, mirrored)]
+    if len(quiet) <= FEW:
+        rows += [row for scope in quiet for row in _rows_of(scope, mirrored)]
+    else:
+        rows.append((f"{len(quiet)} targets", "", _unchanged(sum(len(scope.entries) for scope in quiet)), ""))
     if len(rows) > MAX_ROWS:
         rows = [*rows[:MAX_ROWS], ("", "", f"and {len(rows) - MAX_ROWS} more rows", "")]
     return rows

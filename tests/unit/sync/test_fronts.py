@@ -284,6 +284,15 @@ def test_mistakes_are_told_in_the_words_of_the_command_line(
     assert terminal.access is None
 
 
+def test_targets_come_from_one_place(
+    terminal: GitHubInMemory, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "targets").write_text("repo:o/a", encoding="utf-8")
+    assert cli.main([*ONE, "--sync-to", str(tmp_path / "targets")]) == 2
+    assert "targets come from --to and from a file" in capfd.readouterr().err
+    assert terminal.access is None
+
+
 def test_help_teaches_targets(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sync", "--help"]) == 0
     out = capsys.readouterr().out

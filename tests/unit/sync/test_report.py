@@ -122,3 +122,17 @@ def test_no_secret_for_any_target_is_told() -> None:
     made = World(lines="memory://gone?optional")
     assert report.plan_words(made.run().plan) == "no secret for any target"
     assert report.result_words(made.run()) == "no secret for any target"
+
+
+def test_many_targets_without_a_change_are_one_line() -> None:
+    made = World(github=GitHubInMemory("o/home", *(f"o/r{number}" for number in range(30))), to="repos:o?name=r*")
+    made.run()
+    made.github.later()
+    mirrored = made.run()
+    assert list(report.plan_lines(mirrored.plan)) == ["30 targets: 60 unchanged", "Plan: 60 unchanged."]
+    assert "| 30 targets |  | 60 unchanged |  |" in report.summary(mirrored, str)
+
+
+def test_what_is_masked_is_hidden_and_the_report_stays_json() -> None:
+    text = report.as_json(World().run(), lambda text: text.replace("repo:o/a", "***"))
+    assert json.loads(text)["targets"][0]["target"] == "***"
