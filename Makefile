@@ -13,7 +13,7 @@ export UV_CACHE_DIR := .cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bundle benchload benchscan image image-test lock clean
+.PHONY: help setup demo test lint bench bundle benchimage benchload benchscan image image-test lock clean
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -57,6 +57,9 @@ benchload: setup ## Measure what the library costs an application
 
 benchscan: setup ## Search 5 GB (or SIZE, in GB) for 500 secrets: no miss, no false hit, how fast
 	PYTHONPATH=tests $(BIN)/python -m bench.scan --gigabytes $(or $(SIZE),5)
+
+benchimage: setup ## Measure how soon the image asks for what it needs (as root, on Debian)
+	PYTHONPATH=tests $(BIN)/python -m bench.image
 
 image: bundle ## Make build/image, the folder that the Dockerfile's image is built of
 	$(BIN)/python -m release.image build/image --bundle build/bundle

@@ -7,44 +7,35 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import stat
 import subprocess
 import urllib.parse
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-import yaml
 
-from release.image import build as build_context
 from runner_model import Log
-from stand_ins import container, debian, shipped
+from stand_ins import debian, shipped
 from stand_ins.aws import ROLE, Aws
 from stand_ins.azure import CLIENT, TENANT, Azure
-from stand_ins.container import Builder, Container
+from stand_ins.image import KEPT, REVISION, RUNNER, VERSION, DockerJob, built, lacking
 from stand_ins.oidc import Issuer, gitlab_claims
 from stand_ins.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from stand_ins.container import Ended
+    from stand_ins.container import Container, Ended
 
 # The first one builds the image, and its base where there is none.
 pytestmark = pytest.mark.timeout(1500)
 
-ROOT = Path(__file__).parents[2]
-# The base takes a minute or two to make, and stays.
-KEPT = ROOT / ".cache" / "image"
-BASE, IMAGE = "localhost/imip-base", "localhost/imip-secrets"
-VERSION, REVISION = "1.2.3", "f3c1d2a0b4e5968778695a4b3c2d1e0f12345678"
 HOME = "opt/imip-secrets"
 LIMIT = 80 * 10**6
-NOBODY, RUNNER = 65532, 1001
-ACTION: dict[str, Any] = yaml.safe_load((ROOT / "docker/action.yml").read_text(encoding="utf-8"))
+NOBODY = 65532
 AUDIENCE = "https://vault.company.com:8200"
 IN_AWS = {"SECRET_KEY": "correct-horse/battery+staple", "MONGO_URI": "mongodb+srv://imip:p%40ssw0rd-x@db.example/imip"}
 IN_VAULT = {
@@ -55,24 +46,11 @@ EXPECTED = {**IN_AWS, **{f"APP_{name}": value for name, value in IN_VAULT.items(
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    """The image, built of the Dockerfile as it stands, on a base of this machine's distribution."""
-    why = debian.lacking() or container.lacking()
-    if why:
-        pytest.skip(why)
-    base = debian.tree(KEPT)
-    builder = Builder(KEPT)
-    if not builder.has(BASE):
-        builder.put(BASE, base)
-    context = tmp_path_factory.mktemp("image") / "context"
-    build_context(context, shipped.built(), debian.python(base), platform.machine())
-    builder.build(IMAGE, ROOT / "Dockerfile", context, BASE_IMAGE=f"{BASE}:latest", VERSION=VERSION, REVISION=REVISION)
-    try:
-        with Container(builder, IMAGE) as unpacked:
-            yield unpacked
-    finally:
-        builder.run("rmi", IMAGE)
-        builder.run("rmi", "--prune")
+def image() -> Iterator[Container]:
+    if lacking():
+        pytest.skip(lacking())
+    with built() as unpacked:
+        yield unpacked
 
 
 class Servers(NamedTuple):
@@ -92,84 +70,17 @@ def servers() -> Iterator[Servers]:
         yield Servers(issuer, aws, vault)
 
 
-class Job:
-    """A step of a job that uses a Docker action (actions/runner ``ContainerActionHandler.cs``)."""
-
-    FILES = ("env", "output", "state", "step_summary", "path")
-
-    def __init__(self, folder: Path, issuer: Issuer) -> None:
-        work = folder / "work"
-        self.temp, self.workspace = work / "_temp", work / "repo" / "repo"
-        self.files = self.temp / "_runner_file_commands"
-        self.mounts = {
-            self.temp: "/github/runner_temp",
-            self.temp / "_github_home": "/github/home",
-            self.temp / "_github_workflow": "/github/workflow",
-            self.files: "/github/file_commands",
-            self.workspace: "/github/workspace",
-        }
-        for outside in self.mounts:
-            outside.mkdir(parents=True, exist_ok=True)
-            # The runner's user is not root.
-            os.chown(outside, RUNNER, RUNNER)
-        for name in self.FILES:
-            self.file(name).write_bytes(b"")
-            os.chown(self.file(name), RUNNER, RUNNER)
-        self.environ = {
-            **issuer.environ(),
-            **{f"GITHUB_{name.upper()}": f"/github/file_commands/{name}" for name in self.FILES},
-            "GITHUB_ACTIONS": "true",
-            "CI": "true",
-            "HOME": "/github/home",
-            "GITHUB_WORKSPACE": "/github/workspace",
-            "GITHUB_EVENT_PATH": "/github/workflow/event.json",
-            "RUNNER_TEMP": "/github/runner_temp",
-            # Of the machine's own paths the one that the runner does not translate.
-            "RUNNER_WORKSPACE": str(work / "repo"),
-            "RUNNER_OS": "Linux",
-            "RUNNER_TOOL_CACHE": "/opt/hostedtoolcache",
-        }
-
-    def file(self, name: str) -> Path:
-        return self.files / name
-
-    def run(self, image: Container, environ: Mapping[str, str] | None = None, /, **inputs: str) -> Ended:
-        """Run the action with these inputs (``_`` for ``-``), and with the defaults of docker/action.yml."""
-        given = {name: str(spec.get("default", "")) for name, spec in ACTION["inputs"].items()}
-        given |= {name.replace("_", "-"): text for name, text in inputs.items()}
-        return self._start(
-            image,
-            ACTION["runs"]["entrypoint"],
-            {**{f"INPUT_{name.upper()}": text for name, text in given.items()}, **(environ or {})},
-        )
-
-    def end(self, image: Container) -> Ended:
-        """Run what the action has for the end of the job."""
-        return self._start(image, ACTION["runs"]["post-entrypoint"], {})
-
-    def _start(self, image: Container, entrypoint: str, environ: Mapping[str, str]) -> Ended:
-        return image.run(
-            *ACTION["runs"].get("args", ()),
-            entrypoint=entrypoint,
-            environ={**self.environ, **environ},
-            mounts=self.mounts,
-            directory="/github/workspace",
-        )
-
-    def left(self) -> list[str]:
-        """Give the names of what the action has left in RUNNER_TEMP."""
-        return [path.name for path in self.temp.rglob("imip-secrets-*/*")]
-
-    def log(self, ended: Ended) -> Log:
-        log = Log(debug=True).feed(ended.out.encode())
-        log.apply_env(self.file("env").read_bytes())
-        log.apply_output(self.file("output").read_bytes())
-        return log.end_step()
+def log_of(job: DockerJob, ended: Ended) -> Log:
+    """Give what the runner makes of a step: its output first, then its files."""
+    log = Log(debug=True).feed(ended.out.encode())
+    log.apply_env(job.file("env").read_bytes())
+    log.apply_output(job.file("output").read_bytes())
+    return log.end_step()
 
 
 @pytest.fixture
-def job(tmp_path: Path, servers: Servers) -> Job:
-    return Job(tmp_path, servers.issuer)
+def job(tmp_path: Path, servers: Servers) -> DockerJob:
+    return DockerJob(tmp_path, servers.issuer)
 
 
 def everything(servers: Servers) -> dict[str, str]:
@@ -188,12 +99,12 @@ def everything(servers: Servers) -> dict[str, str]:
 
 
 def test_a_job_gets_its_secrets_masked_through_the_mounts_of_the_runner(
-    image: Container, job: Job, servers: Servers
+    image: Container, job: DockerJob, servers: Servers
 ) -> None:
     before = servers.vault.accessors()
     ended = job.run(image, **everything(servers))
     assert (ended.status, ended.err) == (0, "")
-    log = job.log(ended)
+    log = log_of(job, ended)
     assert log.environment == EXPECTED
     assert json.loads(log.outputs["json"]) == EXPECTED
     assert log.outputs["count"] == "4"
@@ -205,7 +116,7 @@ def test_a_job_gets_its_secrets_masked_through_the_mounts_of_the_runner(
     assert servers.vault.accessors() == before
 
 
-def test_what_an_earlier_step_left_has_no_say(image: Container, job: Job, servers: Servers) -> None:
+def test_what_an_earlier_step_left_has_no_say(image: Container, job: DockerJob, servers: Servers) -> None:
     workspace = job.workspace
     for name in ("json.py", "hvac.py", "sitecustomize.py", "imip_secrets.py"):
         (workspace / name).write_text("raise SystemExit('the workspace was imported')")
@@ -222,12 +133,12 @@ def test_what_an_earlier_step_left_has_no_say(image: Container, job: Job, server
     }
     ended = job.run(image, hostile, **everything(servers))
     assert ended.status == 0, ended.out + ended.err
-    log = job.log(ended)
+    log = log_of(job, ended)
     assert log.environment == EXPECTED
     assert "Ignored, since only inputs count here: AWS_ENDPOINT_URL, IMIP_ID_TOKEN" in log.text
 
 
-def test_a_mistake_fails_the_step_and_exports_nothing(image: Container, job: Job, servers: Servers) -> None:
+def test_a_mistake_fails_the_step_and_exports_nothing(image: Container, job: DockerJob, servers: Servers) -> None:
     given = everything(servers)
     ended = job.run(image, **{**given, "secrets": f"{given['secrets']}\naws://imip/none"})
     assert ended.status == 1
@@ -237,11 +148,11 @@ def test_a_mistake_fails_the_step_and_exports_nothing(image: Container, job: Job
 
 
 def test_later_steps_find_a_file_by_its_path_and_it_is_gone_when_the_job_ends(
-    image: Container, job: Job, servers: Servers
+    image: Container, job: DockerJob, servers: Servers
 ) -> None:
     ended = job.run(image, **{**everything(servers), "secrets": "KEY = vault://secret/imip?as=file#TLS_KEY"})
     assert ended.status == 0, ended.out + ended.err
-    path = Path(job.log(ended).environment["KEY"])
+    path = Path(log_of(job, ended).environment["KEY"])
     assert path.is_relative_to(job.temp)
     assert path.read_text(encoding="utf-8") == IN_VAULT["TLS_KEY"]
     assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (RUNNER, 0o600)
@@ -251,10 +162,10 @@ def test_later_steps_find_a_file_by_its_path_and_it_is_gone_when_the_job_ends(
     assert "Cleaned up: 0 leases revoked, 1 variable emptied, 1 file removed." in ended.out
     assert not path.exists()
     assert job.left() == []
-    assert job.log(ended).environment["KEY"] == ""
+    assert log_of(job, ended).environment["KEY"] == ""
 
 
-def test_a_dotenv_file_goes_to_the_workspace(image: Container, job: Job, servers: Servers) -> None:
+def test_a_dotenv_file_goes_to_the_workspace(image: Container, job: DockerJob, servers: Servers) -> None:
     ended = job.run(image, **{**everything(servers), "env_file": "out/.env", "export_env": "false"})
     assert ended.status == 1  # there is no such folder, and no step of ours makes one
     (job.workspace / "out").mkdir()
@@ -266,7 +177,7 @@ def test_a_dotenv_file_goes_to_the_workspace(image: Container, job: Job, servers
 
 
 def test_azure_is_read_with_the_libraries_of_the_image_and_no_index(
-    image: Container, job: Job, servers: Servers
+    image: Container, job: DockerJob, servers: Servers
 ) -> None:
     with Azure(servers.issuer) as azure:
         azure.put("SECRET-KEY", "from-azure/42")
@@ -279,7 +190,7 @@ def test_azure_is_read_with_the_libraries_of_the_image_and_no_index(
             secrets=f"azure://{azure.host}/SECRET-KEY",
         )
     assert ended.status == 0, ended.out + ended.err
-    assert job.log(ended).environment == {"SECRET_KEY": "from-azure/42"}
+    assert log_of(job, ended).environment == {"SECRET_KEY": "from-azure/42"}
 
 
 def test_every_set_of_libraries_is_there(image: Container) -> None:
