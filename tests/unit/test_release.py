@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +159,32 @@ def test_a_list_is_the_same_each_time_and_has_each_part_once_by_a_name_of_its_ow
     names = [each["bom-ref"] for each in first["components"]]
     assert len(names) == len(set(names)) == len({each["purl"] for each in parts})
     assert sbom.document("image", "1.2.4", parts)["serialNumber"] != first["serialNumber"]
+
+
+# --- the commit of a release
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_gives_back_every_file_of_the_bundle_as_its_manifest_says(tmp_path: Path) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    shutil.copytree(shipped.built(), there / "bundle")
+    for name in (".gitattributes", ".gitignore"):
+        shutil.copy(ROOT / name, there)
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "core.autocrlf=false")
+        command = [shutil.which("git") or "git", *who, *arguments]
+        subprocess.run(command, cwd=there, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    git("add", "--force", "bundle", ".gitattributes")
+    git("commit", "--quiet", "--message", "Release")
+    git("clone", "--quiet", ".", str(back))
+    lines = (back / "bundle" / "MANIFEST").read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 200
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        assert hashlib.sha256((back / "bundle" / name).read_bytes()).hexdigest() == digest, name
 
 
 # --- the workflow
