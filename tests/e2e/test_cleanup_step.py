@@ -73,6 +73,7 @@ class Servers(NamedTuple):
         kept: Path,
         *,
         cancel: Callable[[], bool] | None = None,
+        released: bool = False,
     ) -> act.Job:
         self.front.requests.clear()
         return act.run(
@@ -81,6 +82,7 @@ class Servers(NamedTuple):
             environ={"KEPT": str(kept), "DB_HOST": HOST, "DB_PORT": str(self.postgres.port)},
             variables={"VAULT": self.front.url},
             cancel=cancel,
+            released=released,
         )
 
     def made(self) -> int:
@@ -125,10 +127,10 @@ def test_credentials_end_with_a_job_that_fails(servers: Servers, tmp_path: Path)
 
 
 @needs_servers
-def test_a_cleanup_step_that_comes_later_has_announced_itself_before_the_first(
+def test_a_cleanup_step_that_comes_later_has_announced_itself_before_the_first_and_a_released_one_is_alike(
     servers: Servers, tmp_path: Path
 ) -> None:
-    job = servers.run(f"{USE}{WORK}{CLEANUP}", tmp_path)
+    job = servers.run(f"{USE}{WORK}{CLEANUP}", tmp_path, released=True)
     assert job.succeeded, job.log
     assert job.texts("warning") == []
     assert DONE in job.texts("output")
