@@ -194,3 +194,39 @@ def test_a_cleanup_that_cannot_reach_vault_says_how_long_the_credentials_live(se
     for lease in servers.living():
         servers.vault.do("PUT", "sys/leases/revoke", {"lease_id": lease, "sync": True})
     assert servers.postgres.is_empty()
+
+
+@pytest.mark.parametrize("revocable", [True, False])
+@pytest.mark.parametrize("ended", ["by itself", "from outside"])
+def test_credentials_at_the_command_line_end_with_the_command(
+    servers: Servers, tmp_path: Path, ended: str, *, revocable: bool
+) -> None:
+    rules = {f"database/creds/{ROLE}": ["read"], **({"sys/leases/revoke": ["update"]} if revocable else {})}
+    servers.vault.policy("person", rules)
+    token = servers.vault.token("person")
+    names = {"VAULT_ADDR": servers.vault.url, "VAULT_TOKEN": token, "HOME": str(tmp_path)}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), **names}
+    script = "import os, sys; print(os.environ['DB_USERNAME'], os.environ['DB_PASSWORD'], flush=True); sys.stdin.read()"
+    command = [sys.executable, "-m", "imip_secrets", "run", f"DB_* = vault://database/creds/{ROLE}", "--"]
+    with subprocess.Popen(
+        [*command, sys.executable, "-c", script],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        user, password = process.stdout.readline().split()
+        assert servers.postgres.lets_in(user, password)
+        if ended == "from outside":
+            process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=ENDED_WITHIN)
+    assert process.returncode == (128 + signal.SIGTERM if ended == "from outside" else 0)
+    assert servers.postgres.lets_in(user, password) != revocable
+    rule = 'a policy must have path "sys/leases/revoke"'
+    assert (said == "") if revocable else (rule in said and "They live: database/creds/imip-app for 1h." in said)
+    servers.vault.do("PUT", "sys/leases/revoke-prefix/database/creds")
+    assert servers.postgres.is_empty()
+    assert servers.vault.lives(token)
+    servers.vault.do("POST", "auth/token/revoke", {"token": token})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,3 +39,22 @@ def test_what_somebody_has_got_is_left() -> None:
     with ended_on_failure([kept], print):
         pass
     assert kept.calls == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_what_has_begun_to_end_is_ended_though_a_person_interrupts_again() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    calls: list[str] = []
+
+    class Interrupted(MemoryKept):
+        def end(self) -> str:
+            signal.raise_signal(signal.SIGINT)
+            calls.append(self.what)
+            return super().end()
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            end_all([Interrupted(["a"]), Interrupted(["b"])], print)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert calls == ["a for 1h", "b for 1h"]
