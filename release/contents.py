@@ -56,6 +56,8 @@ _KEPT: tuple[tuple[bool, str], ...] = (
     *((True, f"hvac/{name}.py") for name in ("__init__", "exceptions", "utils")),
     *((True, f"hvac/api/{name}.py") for name in ("__init__", "vault_api_base")),
     *((True, f"hvac/api/auth_methods/{name}.py") for name in ("__init__", "jwt", "token")),
+    *((True, f"hvac/api/auth_methods/{name}.py") for name in ("approle", "github", "kubernetes", "ldap", "userpass")),
+    *((True, f"hvac/constants/{name}.py") for name in ("__init__", "approle")),
     *((True, f"hvac/api/secrets_engines/{name}.py") for name in ("__init__", "kv_v1", "kv_v2")),
     *((True, f"hvac/api/system_backend/{name}.py") for name in ("__init__", "seal", "system_backend_mixin")),
     (False, "hvac/*"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imip_secrets.stores import vault_logins
 from release import bundle, contents
 from stand_ins.shipped import CHECKOUT, built
 
@@ -112,6 +113,19 @@ def test_all_that_an_export_imports_has_byte_code(kind: str, ours: Path) -> None
     cached = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert len(cached) > 40
     assert [file for file in cached if not os.path.exists(file)] == []  # noqa: PTH110 - it is a text
+
+
+def test_what_is_imported_late_is_there_too(ours: Path) -> None:
+    program = (
+        f"import sys; sys.path.append({str(ours)!r})\n"
+        "from imip_secrets.stores import vault_api, aws_ssm, aws_session, vault_logins\n"
+        "print(*(type(vault_api.login_api(name, None)).__module__ for name in vault_logins.METHODS))\n"
+        "print(len(aws_session._Models().load_service_model('ssm', 'service-2')['operations']) > 0)\n"
+    )
+    command = [sys.executable, "-I", "-S", "-B", "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said[0].split() == [f"hvac.api.auth_methods.{name}" for name in vault_logins.METHODS]
+    assert said[1] == "True"
 
 
 def test_nothing_in_it_is_for_one_kind_of_machine(ours: Path) -> None:

@@ -145,8 +145,11 @@ def _unreadable(path: Path, error: OSError) -> StoreError:
 
 def _parse(text: str, path: Path) -> dict[str, document.Json]:
     """Read every assignment; a name without "=" gives nothing, as in a shell it exports what is there."""
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - only a dotenv file needs it
-
+    try:
+        from dotenv.parser import parse_stream  # noqa: PLC0415 - only a dotenv file needs it
+    except ImportError:  # the image and the bundle are for jobs, which read none
+        what = "this installation has no python-dotenv, which reads dotenv files"
+        raise StoreError(what, "Install it: pip install python-dotenv.") from None
     values: dict[str, document.Json] = {}
     lines: dict[str, int] = {}
     shown = tame(path, _SHOWN)

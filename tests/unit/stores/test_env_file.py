@@ -127,6 +127,12 @@ def test_a_folder_is_no_file(folder: Path) -> None:
     assert "sub is a folder. Write env-file://sub/* for all that is in it." in failure("sub")
 
 
+def test_an_installation_for_jobs_alone_says_what_it_lacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".env").write_text("A=1\n")
+    monkeypatch.setitem(sys.modules, "dotenv.parser", None)
+    assert "Install it: pip install python-dotenv." in failure(".env")
+
+
 @posix
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
