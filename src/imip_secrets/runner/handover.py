@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,6 +104,8 @@ def remove(folder: Path) -> None:
         OSError: something cannot be removed.
 
     """
+    import shutil  # noqa: PLC0415 - the end of a job alone needs it, and it takes its time to import
+
     shutil.rmtree(folder)
 
 
