@@ -32,7 +32,12 @@ def download(place: Path, *, released: bool = False) -> Path:
 
 
 def built() -> Path:
-    """Return the bundle of this checkout, with the byte-code of this Python; it is built once for each state of it."""
+    """Return the bundle of this checkout, with the byte-code of this Python; it is built once for each state of it.
+
+    A release's workflow names the one that it has built, so that what is tried is what is signed.
+    """
+    if os.environ.get("IMIP_BUNDLE"):
+        return Path(os.environ["IMIP_BUNDLE"]).absolute()
     python = Path(os.path.realpath(sys.executable))
     place = _BUILT / f"{sys.implementation.cache_tag}-{_state()}"
     if not place.is_dir():

@@ -198,3 +198,34 @@ def test_a_place_that_depends_on_the_current_folder_is_none(environ: dict[str, s
 def test_by_hand_the_cache_of_the_user_is_used(environ: dict[str, str]) -> None:
     libraries.provide(["aws"], {name: environ[name] for name in ("HOME", "LOCALAPPDATA")})
     assert last_on_path().startswith(environ["HOME"])
+
+
+def test_the_image_has_every_set_in_one_folder_and_installs_none(
+    locks: Path, environ: dict[str, str], installer: Installer
+) -> None:
+    whole = locks.with_name("libraries")
+    whole.mkdir()
+    libraries.provide(("aws", "vault"), environ)
+    libraries.provide(("aws",), environ)
+    assert sys.path.count(str(whole)) == 1
+    assert installer.installed == []
+
+
+def test_what_the_image_has_whole_comes_before_what_the_bundle_has_in_part(
+    locks: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = locks.with_name("libraries")
+    whole.mkdir()
+    monkeypatch.setattr(libraries._Launch, "bundled", ["vault"])
+    sys.path.append("the bundle")
+    libraries.provide(("aws", "vault"), environ)
+    assert sys.path[-2:] == [str(whole), "the bundle"]
+
+
+def test_a_command_line_of_the_image_has_every_set_from_the_start(locks: Path) -> None:
+    libraries.provide_all()
+    whole = locks.with_name("libraries")
+    assert str(whole) not in sys.path  # there is no image
+    whole.mkdir()
+    libraries.provide_all()
+    assert sys.path[-1] == str(whole)
