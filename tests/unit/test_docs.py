@@ -410,7 +410,7 @@ def _said() -> str:
             ("docs/troubleshooting.md", "# Troubleshooting"),
             ("docs/aws.md", "## Errors"),
             ("docs/vault.md", "## Errors"),
-            ("docs/github-access.md", "## Errors"),
+            ("docs/sync.md", "## When it does not work"),
         )
         for cells in _rows(_read(page), heading)
         for span in re.findall(r"`([^`]+)`", cells[0])
