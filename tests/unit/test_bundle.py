@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import marshal
@@ -230,3 +231,25 @@ def test_methods_of_botocore_come_without_documentation(ours: Path) -> None:
         [sys.executable, "-I", "-S", "-B", "-c", program], check=True, capture_output=True, text=True
     ).stdout.split()
     assert said == ["''", "botocore.docs", "botocore.docs.docstring", "botocore.docs.utils"]
+
+
+def test_what_our_modules_import_of_its_libraries_is_there(ours: Path) -> None:
+    tops = {path.split("/")[0].removesuffix(".py") for path in paths(ours)} - {"licences", "requirements", "MANIFEST"}
+    wanted = {
+        name
+        for path in paths(ours)
+        if path.startswith("imip_secrets/") and path.endswith(".py")
+        for name in imported((ours / path).read_text(encoding="utf-8"))
+        if name.partition(".")[0] in tops
+    }
+    assert {name.partition(".")[0] for name in wanted} >= {"imip_secrets", "botocore", "urllib3", "actions_toolkit"}
+    there = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in paths(ours)}
+    assert sorted(wanted - there) == []
+
+
+def imported(source: str) -> set[str]:
+    """Return the modules that a source imports, anywhere in it."""
+    tree = ast.walk(ast.parse(source))
+    nodes = [node for node in tree if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
