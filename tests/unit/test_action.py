@@ -391,6 +391,16 @@ def test_the_libraries_are_those_of_the_request(job: Job, monkeypatch: pytest.Mo
     assert asked == [("runner", "memory-libraries")]
 
 
+def test_the_libraries_of_a_sync_are_github_s_too_and_those_of_the_store_that_has_its_key(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("imip_secrets.libraries.provide", lambda names, _: asked.append(tuple(names)))
+    key = {"github_app_id": "1", "github_app_private_key": "vault://secret/app#key"}
+    assert job.run("memory://a", Memory({"a": VALUE}), mode="sync", **key) == 1  # there is no sync-to
+    assert asked == [("runner", "github", "memory-libraries", "vault")]
+
+
 # --- what is hostile
 
 ATTACKS = (
@@ -575,6 +585,12 @@ def test_a_request_with_nothing_but_mistakes_imports_next_to_nothing(job: Job) -
     modules = imported(job, INPUT_SECRETS="aws://a?wrong\nvault://b?wrong\nbogus", INPUT_MODE="x")
     unwanted = {"asyncio", "argparse", "concurrent.futures", "subprocess", "ssl", "urllib.request", "tempfile"}
     assert modules & (SDKS | unwanted) == set()
+
+
+def test_a_sync_with_a_mistake_imports_no_sdk(job: Job) -> None:
+    modules = imported(job, INPUT_SECRETS="aws://a", INPUT_MODE="sync", INPUT_AWS_REGION="us-east-1")
+    assert "imip_secrets.sync.inputs" in modules
+    assert modules & (SDKS | {"ssl", "urllib3"}) == set()
 
 
 def test_a_run_with_vault_alone_imports_no_other_sdk(job: Job) -> None:
