@@ -72,7 +72,16 @@ def _fetch(store: Store, target: Target) -> Found:
     return store.fetch(target)
 
 
-def survey(lines: Sequence[Line], context: Context, ask: Callable[[Store, Target], _R]) -> Harvest[_R]:
+def _list(store: Store, target: Target, *, deep: bool) -> Sequence[Target]:
+    return store.list(target, deep=deep)
+
+
+def survey(
+    lines: Sequence[Line],
+    context: Context,
+    ask: Callable[[Store, Target], _R],
+    find: Callable[..., Sequence[Target]] = _list,
+) -> Harvest[_R]:
     """Ask the stores about all targets of the lines within the deadline; close each store as soon as it is done.
 
     Never raises for what a store refuses or for a defect in it: that is in
@@ -86,7 +95,7 @@ def survey(lines: Sequence[Line], context: Context, ask: Callable[[Store, Target
     with deferred(lambda: answers.put(_interrupted)):
         try:
             for scheme, references in _by_scheme(lines).items():
-                visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result, ask=ask)
+                visits[scheme] = _Visit(SCHEMES[scheme], references, context, answers, result, ask=ask, find=find)
             _take_up(answers, visits.values(), context, result)
         finally:
             _close(visits.values(), context)
@@ -166,6 +175,7 @@ class _Visit(Generic[_R]):
         answers: Where each piece of work puts what is to be done when it has ended.
         result: Where the login goes.
         ask: Gives what is wanted of a target.
+        find: Gives the targets of a listing, as :meth:`~imip_secrets.stores.base.Store.list` does.
 
     """
 
@@ -178,12 +188,14 @@ class _Visit(Generic[_R]):
         result: Harvest[_R],
         *,
         ask: Callable[[Store, Target], _R],
+        find: Callable[..., Sequence[Target]],
     ) -> None:
         self.title = scheme.title
         self.awaited: list[str] = []
         self.closing: Future[Kept | None] | None = None
         self._references = references
         self._ask = ask
+        self._find = find
         self._answers = answers
         self._result = result
         self._store: Store | None = None
@@ -254,7 +266,7 @@ class _Visit(Generic[_R]):
                 self._fetch(store, each)
 
         what = tame(target.path, _SHOWN) + listing
-        self._submit(what, partial(store.list, target, deep=listing == "**"), listed)
+        self._submit(what, partial(self._find, store, target, deep=listing == "**"), listed)
 
     def _fetch(self, store: Store, target: Target) -> None:
         if target in self._asked:

@@ -13,6 +13,7 @@ import pytest
 
 from imip_secrets.sync import github as back_end
 from imip_secrets.sync.apply import Outcome
+from stand_ins.aws import Aws
 from stand_ins.github import GitHub
 from stand_ins.memory import Versioned
 from stand_ins.sync_runs import MANIFEST, World, outcomes, secret
@@ -197,3 +198,52 @@ def test_a_process_that_is_killed_is_brought_to_its_end_by_the_next(vault: Vault
         assert machine.expected("second")
         assert "unchanged" in machine.run()
         assert api.writes() == []
+
+
+def test_two_stores_in_one_sync_and_no_value_is_read_that_was_written(vault: Vault) -> None:
+    vault.put("secret/both/vault", {"FROM_VAULT": "ä\r\n'$\"", "OTHER": "x"})
+    vault.put("secret/both/deleted", {"GONE": "x"})
+    vault.do("DELETE", "secret/data/both/deleted")
+    vault.policy("metadata-alone", {"secret/metadata/both/*": ["read", "list"]})
+    with GitHub() as api, Aws() as aws:
+        api.repository("o/home")
+        api.repository("o/app")
+        aws.put("both/aws", {"FROM_AWS": "1" * 40_000})
+        given = {
+            **{name: text for name, text in os.environ.items() if not name.startswith(("GITHUB_", "INPUT_", "AWS_"))},
+            "VAULT_ADDR": vault.url,
+            "AWS_ENDPOINT_URL": aws.url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "GH_TOKEN": api.token,
+            "GITHUB_API_URL": api.url,
+            "GITHUB_REPOSITORY": "o/home",
+        }
+
+        command = [
+            *(sys.executable, "-m", "imip_secrets", "sync", "--to", "repo:o/app?app=actions,dependabot"),
+            *("--sync-manifest-secret", MANIFEST, "aws://both/aws", "vault://secret/both/*"),
+        ]
+
+        def sync(token: str) -> str:
+            done = subprocess.run(
+                command,
+                env={**given, "VAULT_TOKEN": token, "IMIP_SYNC_MANIFEST": api.values(HOME).get(MANIFEST, "")},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        assert "6 created" in sync(vault.root_token)
+        expected = {"FROM_VAULT": "ä\r\n'$\"", "OTHER": "x", "FROM_AWS": "1" * 40_000}
+        assert api.values("repo:o/app") == api.values("repo:o/app", "dependabot") == expected
+        api.forget()
+        # Whoever may not read a value has nothing to do with it, as long as nothing has changed.
+        assert "Done: 6 unchanged." in sync(vault.token("metadata-alone"))
+        assert api.counts() == {LIST: 2}

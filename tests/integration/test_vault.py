@@ -405,7 +405,15 @@ def test_a_version_is_told_without_its_value(vault: Vault) -> None:
         assert store.version_of(Target(path)) is None
     assert store.version_of(Target("secret/versions/a", version="7")) is None
     vault.do("DELETE", "secret/data/versions/a")
-    assert store.version_of(Target("secret/versions/a")) is None
+    with pytest.raises(MissingError, match=r"version 2 of secret/versions/a .*is deleted \(since "):
+        store.version_of(Target("secret/versions/a"))
+    vault.put("secret/versions/ends", {"A": "1"})
+    vault.do("POST", "secret/metadata/versions/ends", {"delete_version_after": "1h"})
+    vault.put("secret/versions/ends", {"A": "2"})
+    assert store.version_of(Target("secret/versions/ends")) is not None
+    vault.do("DELETE", "secret/metadata/versions/ends")
+    assert [target.path for target in store.names(Target("secret/versions/"), deep=False)] == ["secret/versions/a"]
+    assert store.list(Target("secret/versions/"), deep=False) == []
     store.close()
 
 

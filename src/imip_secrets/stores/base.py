@@ -275,6 +275,14 @@ class Versioned(Protocol):
         """
 
 
+@runtime_checkable
+class Namer(Protocol):
+    """What a store offers besides whose listing reads values, to leave out what is deleted."""
+
+    def names(self, target: Target, *, deep: bool) -> Sequence[Target]:
+        """Give what :meth:`Store.list` gives, deleted secrets among it, without a look at any value."""
+
+
 class StoreModule(Protocol):
     """The two functions that a store's module offers."""
 

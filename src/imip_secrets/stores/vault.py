@@ -124,6 +124,14 @@ class VaultStore:
         """
         return self._read_ahead.pop(target, None) or self._read(target)
 
+    def names(self, target: Target, *, deep: bool) -> Sequence[Target]:
+        """Give every name of a KV engine that continues ``target.path``, those of deleted secrets among them."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only a listing needs it
+
+        with ThreadPoolExecutor(PARALLEL, "imip-secrets-list") as pool:
+            paths = self._reader.names(self._namespace_of(target), target.path, deep=deep, over=pool.map)
+        return [Target(path, namespace=target.namespace) for path in paths]
+
     def version_of(self, target: Target) -> Version | None:
         """Give the version that a read would give: of KV version 2, to a policy that may read its metadata."""
         ahead = self._read_ahead.get(target)

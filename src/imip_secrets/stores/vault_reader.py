@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from imip_secrets.document import compact
+from imip_secrets.document import Number, compact
 from imip_secrets.secret import Secret
 from imip_secrets.stores import vault_errors as errors
 from imip_secrets.stores.base import Found, Lease, Version
@@ -74,6 +75,7 @@ class Reader:
         """Give the version that a read would give, without its value; None where only a read can tell.
 
         Raises:
+            MissingError: the version is deleted or destroyed.
             StoreError: Vault refused or failed.
 
         """
@@ -85,8 +87,13 @@ class Reader:
         answer = self._client.metadata_v2(place.namespace, place.root, place.rest)
         number = version or str(whole(answer.data, "current_version") or "")
         facts = part(part(answer.data, "versions"), number)
-        if not answer.ok or not facts or words(facts, "deletion_time") or facts.get("destroyed") is not False:
+        if not answer.ok or not facts:
             return None
+        ends = moment(words(facts, "deletion_time"))
+        # A version may know its end before it comes.
+        gone = errors.gone(place, {**facts, "version": Number(number)}) if not ends or ends <= _now() else None
+        if gone:
+            raise gone
         return Version(number, moment(words(facts, "created_time")))
 
     def ask(self, namespace: str, path: str, body: str) -> Found:
@@ -267,6 +274,10 @@ class Reader:
 
     def _refusal(self, place: Place, verb: str, answer: Answer) -> StoreError:
         return errors.refusal(self._client, self._session, place, verb, answer)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def _is_versioned(answer: Answer) -> bool:

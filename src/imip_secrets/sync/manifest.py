@@ -85,6 +85,10 @@ class Manifest:
     saved: int = 0
     _mappings: set[str] = field(default_factory=set)
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was ever written."""
+        return not self.rows
+
     def knows(self, mapping: str) -> bool:
         """Tell whether anything was ever written from this mapping."""
         if not self._mappings:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
-from imip_secrets.errors import Problem
+from imip_secrets.errors import MissingError, Problem
 from imip_secrets.harvest import harvest, survey
 from imip_secrets.resolve import look
-from imip_secrets.stores.base import Found, Version, Versioned
+from imip_secrets.stores.base import Found, Namer, Version, Versioned
 from imip_secrets.variables import place
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ class Offer:
 class Memory(Protocol):
     """What earlier runs know of the stores."""
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was ever written."""
+
     def knows(self, mapping: str) -> bool:
         """Tell whether anything was ever written from this mapping."""
 
@@ -90,6 +93,10 @@ class Memory(Protocol):
 
 class Nothing:
     """The memory of a first run, and of one that is to write everything again."""
+
+    def is_empty(self) -> bool:
+        """Have nothing."""
+        return True
 
     def knows(self, _mapping: str) -> bool:
         """Know nothing."""
@@ -128,11 +135,18 @@ def ask(wanted: Request, context: Context, memory: Memory) -> Harvested:
         version = store.version_of(target) if isinstance(store, Versioned) and target in known else None
         return version or store.fetch(target)
 
-    result = survey(wanted.lines, context, version_or_value)
+    def names(store: Store, target: Target, *, deep: bool) -> Sequence[Target]:
+        if isinstance(store, Namer) and not memory.is_empty():
+            return store.names(target, deep=deep)
+        return store.list(target, deep=deep)
+
+    result = survey(wanted.lines, context, version_or_value, names)
     harvested = Harvested(logins=result.logins, problems=list(result.problems))
     for line, outcomes in result.outcomes:
         before = len(harvested.offers) + len(harvested.unread) + len(harvested.problems)
         for target, outcome in outcomes:
+            if isinstance(outcome, MissingError) and target != line.reference.target:
+                continue  # a name of a listing whose secret is deleted
             piece = Piece(line, target, mapping_of(line, target, wanted.settings))
             if isinstance(outcome, Version):
                 _remember(piece, outcome, memory, harvested)
@@ -196,20 +210,16 @@ class _KnownTargets:
     """The targets that a line might take by their version alone."""
 
     def __init__(self, wanted: Request, memory: Memory) -> None:
-        self._wanted = wanted
-        self._memory = memory
-        self._listings = [line for line in wanted.lines if line.reference.listing]
+        # What is found by a listing is not known yet; its version tells as well that it is deleted.
+        self._all = not memory.is_empty() and any(line.reference.listing for line in wanted.lines)
         self._known = {
             line.reference.target
             for line in wanted.lines
-            if not line.reference.listing and self._is_known(line, line.reference.target)
+            if memory.knows(mapping_of(line, line.reference.target, wanted.settings))
         }
 
     def __contains__(self, target: Target) -> bool:
-        return target in self._known or any(self._is_known(line, target) for line in self._listings)
-
-    def _is_known(self, line: Line, target: Target) -> bool:
-        return self._memory.knows(mapping_of(line, target, self._wanted.settings))
+        return self._all or target in self._known
 
 
 def _remember(piece: Piece, version: Version, memory: Memory, harvested: Harvested) -> None:
