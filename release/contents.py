@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 SETS = ("aws", "runner", "vault")
 """Locks, ``requirements/NAME.txt``, whose wheels are for every machine."""
 
-SERVICES = ("secretsmanager", "ssm", "sts")
+SERVICES = ("cloudtrail", "secretsmanager", "ssm", "sts")
 """Services of AWS whose models botocore brings along for us."""
 
 PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))

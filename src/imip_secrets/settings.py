@@ -52,7 +52,8 @@ class Input(NamedTuple):
 # fmt: off
 INPUTS: tuple[Input, ...] = (
     Input("mode", "What", "What to do: export the secrets; sync them to GitHub; doctor: check each step; scan: look "
-          "for the values in files.", "export", "choice", ("export", "doctor", "sync", "scan")),
+          "for the values in files; audit: judge their age.", "export", "choice",
+          ("export", "doctor", "sync", "scan", "audit")),
     Input("secrets", "What", "The references, one per line.", kind="lines"),
     Input("export-env", "How it lands", "Set the variables for the later steps of the job.", "true", "flag"),
     Input("env-file", "How it lands", "Write the variables to this dotenv file as well (mode 0600)."),
@@ -128,6 +129,10 @@ INPUTS: tuple[Input, ...] = (
     Input("scan-paths", "Scan", "The files and folders to search, one per line, from the workspace.", ".", "lines"),
     Input("scan-exclude", "Scan", "What is not searched: names, or paths, with * and ?, one per line.", kind="lines"),
     Input("scan-detect", "Scan", "Look for what was never in a store as well, with detect-secrets.", "false", "flag"),
+    Input("audit-max-age", "Audit", "How old a value may be, such as 90d.", "90d"),
+    Input("audit-days", "Audit", "Who read the secrets in so many days.", "30", "number"),
+    Input("audit-require-rotation", "Audit", "Whether AWS must rotate each of its secrets.", "false", "flag"),
+    Input("audit-html", "Audit", "Write a page with a chart of ages to this file as well."),
     Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.",
           kind="lines"),
     Input("timeout-seconds", "Network", "How long the whole run may take, in seconds.", "120", "number"),

@@ -56,6 +56,7 @@ MODES: Mapping[str, ModeRow] = {
     "doctor": ModeRow("Nothing would be exported"),
     "sync": ModeRow("Nothing was written", ("github",)),
     "scan": ModeRow("Nothing was searched", ("scan",)),
+    "audit": ModeRow("Nothing was judged"),
 }
 
 

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "scan": "search files for the values of the secrets, before they leave this machine",
     "migrate": "move the secrets of .env files to a store, in steps that can be looked at",
     "rotate": "give secrets new values, in steps that can be run again, and keep the ones before",
+    "audit": "judge the age, rotation, readers and cost of the secrets, and show no value",
     "policy": "print the policies, roles and trust that a request needs, and no more",
 }
 _ACTION = "action"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Target
 from imip_secrets.stores.writers import WRITERS, open_writer
 from imip_secrets.sync import targets as sync_targets
+from imip_secrets.sync.opening import open_scopes
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from imip_secrets.migrate.plan import Item
     from imip_secrets.secret import Secret
     from imip_secrets.stores.writers import Writer
-    from imip_secrets.sync.base import GitHub, Scope
+    from imip_secrets.sync.base import Scope
 
 USAGE = "audit [FOLDER] | plan FILE --to GOAL | apply FILE --to GOAL"
 EPILOG = """\
@@ -191,9 +193,9 @@ def _to_github(options: argparse.Namespace, settings: Settings, goal: str, value
     if wrong:
         raise UsageError(*wrong)
     scope = _scope(goal)
-    client = _open_github(settings, scope) if scope else None
-    if scope is None or client is None:
+    if scope is None:
         return 2
+    client = open_scopes([scope], context(settings, job_console()), os.environ)
     try:
         note(f"GitHub: {client.login()}.")
         rows = github.plan(client, scope, values, update=options.update)
@@ -216,27 +218,6 @@ def _scope(goal: str) -> Scope | None:
         return None
     scopes = list(destinations[0].scopes())
     return scopes[0] if len(scopes) == 1 else None
-
-
-def _open_github(settings: Settings, scope: Scope) -> GitHub:
-    from imip_secrets.sync.base import Access, Reach  # noqa: PLC0415 - one goal of several
-    from imip_secrets.sync.github import open_github  # noqa: PLC0415 - the same
-
-    ours = context(settings, job_console())
-    reach = Reach(scope.owner, frozenset({(scope.kind, scope.app)}), frozenset({scope.repo}))
-    return open_github(
-        Access(
-            api_url=settings["github-api-url"].rstrip("/") or "https://api.github.com",
-            reaches=[reach],
-            token=settings.secret("github-token"),
-            app_id=settings["github-app-id"],
-            app_key=settings.secret("github-app-private-key"),
-            ca_certificate=settings["ca-certificate"],
-            protect=ours.protect,
-            notice=ours.notice,
-            deadline=ours.deadline,
-        )
-    )
 
 
 def _ask(options: argparse.Namespace) -> None:

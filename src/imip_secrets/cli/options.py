@@ -30,6 +30,7 @@ OF_THE_ACTION = frozenset(
         "aws-role-session-name",
         "vault-lease-minutes",
         *("scan-paths", "scan-exclude", "scan-detect"),
+        *("audit-max-age", "audit-days", "audit-require-rotation", "audit-html"),
     }
 )
 # What says where secrets go in GitHub is for the one command that writes them there.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SERVICES = ["secretsmanager", "ssm", "sts"]
+_SERVICES = ["cloudtrail", "secretsmanager", "ssm", "sts"]
 
 
 class _Models(Loader):  # type: ignore[misc]  # botocore ships no types

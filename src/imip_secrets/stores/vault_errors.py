@@ -40,7 +40,8 @@ def refusal(client: VaultClient, session: Session, place: Place, verb: str, answ
         client: Asked for the seal status when Vault is down.
         session: Who was refused.
         place: What was to be read or listed.
-        verb: The capability that this takes: read, list, update or delete; write for create and update.
+        verb: The capability that this takes: read, list, update or delete; write for
+            create and update, describe for a read of the metadata.
         answer: The refusal.
 
     """
@@ -183,12 +184,13 @@ _DOING = {
     "update": "sending body to",
     "write": "writing",
     "delete": "deleting",
+    "describe": "reading the metadata of",
 }
 
 
 def _policy(place: Place, verb: str, *, sure: bool = False) -> str:
     """Write the rule that allows it; both, where the engine is not known, nor sure to be none of KV."""
-    kind = "metadata" if verb in {"list", "delete"} else "data"
+    kind = "metadata" if verb in {"list", "delete", "describe"} else "data"
     star = "*" if verb == "list" else ""
     versioned, plain = f"{place.root}/{kind}/{place.rest}{star}", f"{place.path}{star}"
     if place.version == _V2:
@@ -199,7 +201,7 @@ def _policy(place: Place, verb: str, *, sure: bool = False) -> str:
 
 
 def _rule(path: str, verb: str) -> str:
-    can = '"create", "update"' if verb == "write" else f'"{verb}"'
+    can = {"write": '"create", "update"', "describe": '"read"'}.get(verb, f'"{verb}"')
     return f'path "{tame(path, 200)}" {{ capabilities = [{can}] }}'
 
 

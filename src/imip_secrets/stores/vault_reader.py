@@ -18,6 +18,7 @@ from imip_secrets.stores.vault_mounts import Mounts, Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from imip_secrets.document import Json
     from imip_secrets.errors import StoreError
     from imip_secrets.stores.vault_answer import Answer
     from imip_secrets.stores.vault_client import VaultClient
@@ -95,6 +96,22 @@ class Reader:
         if gone:
             raise gone
         return Version(number, moment(words(facts, "created_time")))
+
+    def metadata(self, namespace: str, path: str) -> dict[str, Json]:
+        """Give what KV version 2 keeps of a secret besides its values.
+
+        Raises:
+            MissingError: there is no such secret.
+            StoreError: the engine is not KV version 2, or Vault refused or failed.
+
+        """
+        place = self._mounts.find(namespace, path, lambda guess: _is_versioned(self._ask_v2(guess)))
+        if place.version != _V2:
+            raise errors.no_versions(place)
+        answer = self._client.metadata_v2(place.namespace, place.root, place.rest)
+        if not answer.ok:
+            raise self._refusal(place, "describe", answer)
+        return answer.data
 
     def ask(self, namespace: str, path: str, body: str) -> Found:
         """Send an object to a path of an engine that makes what it gives (PKI, SSH, transit), once.
