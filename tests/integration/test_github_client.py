@@ -16,7 +16,7 @@ from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.secret import Secret
 from imip_secrets.sync.base import App, DeniedError, Kind, Put, Reach, Scope, Visibility
 from imip_secrets.sync.github import is_enterprise_server, open_github
-from imip_secrets.sync.pacing import Limits
+from imip_secrets.sync.pacing import LIMITS, Limits
 from stand_ins.faults import Answer, answer, json_answer
 from stand_ins.github import GitHub
 from stand_ins.tls import Authority
@@ -134,7 +134,7 @@ def test_ten_repositories_with_ten_secrets_take_a_look_up_a_listing_and_a_key_ea
     assert sum(github.counts().values()) == 130
     assert (used.requests, used.points, used.refused) == (130, 530, 0)
     assert github.values("repo:org/r7") == {f"S{number}": f"r7 {number}" for number in range(10)}
-    assert 1 < github.limits.most_at_once <= 8
+    assert 1 < github.limits.most_at_once <= LIMITS.concurrent
 
 
 def test_a_key_is_read_once_for_each_place(github: GitHub, client: BackEnd) -> None:

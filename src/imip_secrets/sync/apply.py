@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imip_secrets.sync.manifest import Manifest
     from imip_secrets.sync.plan import Entry, Plan
 
-THREADS = 8
+THREADS = 12
 """How many writes are under way at once; the pace is the back end's."""
 CHECKPOINT = 100
 """After so many writes the manifest is saved, with more to come."""

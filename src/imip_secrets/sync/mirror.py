@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from imip_secrets.sync.targets import Destination
     from imip_secrets.sync.wishes import Wishes
 
-READERS = 8
+READERS = 12
 """How many things are asked of GitHub at once."""
 WORTH_SAYING = 30.0
 """From so many seconds on, it is said beforehand how long the writes take."""

@@ -59,7 +59,7 @@ class Limits:
 
     points: int = 880
     window: float = 61.0
-    concurrent: int = 8
+    concurrent: int = 12
 
 
 LIMITS = Limits()

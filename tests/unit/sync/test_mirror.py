@@ -15,7 +15,7 @@ from imip_secrets.errors import ImipError, StoreError
 from imip_secrets.secret import Secret
 from imip_secrets.stores.base import Found, Lease
 from imip_secrets.sync import apply, lock, mirror
-from imip_secrets.sync.apply import Outcome
+from imip_secrets.sync.apply import THREADS, Outcome
 from imip_secrets.sync.base import App, Kind, Scope, Visibility
 from imip_secrets.sync.plan import State
 from stand_ins.github_memory import START, GitHubInMemory, KilledError
@@ -312,7 +312,7 @@ def test_a_write_that_is_refused_is_told_and_its_target_is_not_asked_again() -> 
     mirrored = world.run()
     assert mirrored.failed()
     assert len(world.github.values(B)) == 42
-    assert sum("put repo:o/a" in call for call in world.github.calls) <= 8
+    assert sum("put repo:o/a" in call for call in world.github.calls) <= THREADS
     assert {outcome for name, outcome in outcomes(mirrored).items() if "o/a" in name} == {Outcome.FAILED}
 
 
