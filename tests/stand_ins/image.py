@@ -44,6 +44,8 @@ def built() -> Iterator[Container]:
     with tempfile.TemporaryDirectory(prefix="imip-image-") as folder:
         context = Path(folder, "context")
         build(context, shipped.built(), debian.python(base), platform.machine())
+        # A release's bundle has the byte-code of other Pythons too, which the image has no use for.
+        (context / "bundle/imip_secrets/__pycache__/deadline.cpython-399.pyc").write_bytes(b"")
         arguments = {"BASE_IMAGE": f"{_BASE}:latest", "VERSION": VERSION, "REVISION": REVISION}
         builder.build(_IMAGE, ROOT / "Dockerfile", context, **arguments)
     try:
