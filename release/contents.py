@@ -20,7 +20,9 @@ PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
 
 # Of our own folders, those whose modules an export imports, and what it does not.
 _COMPILED = ("imip_secrets", "imip_secrets/action", "imip_secrets/runner", "imip_secrets/stores")
-_NOT_COMPILED = tuple(f"imip_secrets/{name}.py" for name in ("child", "doctor", "handed_token", "installing"))
+_NOT_COMPILED = tuple(
+    f"imip_secrets/{name}.py" for name in ("child", "doctor", "handed_token", "installing", "stores/env_file")
+)
 
 # Packages of which nothing is left: what imports them is itself not there, or is never imported.
 _WITHOUT = ("boto3", "s3transfer", "requests", "charset_normalizer", "idna")
@@ -36,6 +38,8 @@ _KEPT: tuple[tuple[bool, str], ...] = (
     # The authorities of a machine that has none: certifi's are taken, by botocore too.
     (False, "botocore/cacert.pem"),
     (False, "botocore/stub.py"),
+    # Only with awscrt, which no lock has.
+    (False, "botocore/crt/auth.py"),
     *((True, f"botocore/docs/{name}.py") for name in ("__init__", "docstring", "utils")),
     (False, "botocore/docs/*"),
     # Each service's rules give its addresses (docs/decisions/0005-botocore.md).
@@ -47,7 +51,7 @@ _KEPT: tuple[tuple[bool, str], ...] = (
     *((True, f"actions_toolkit/{name}.py") for name in ("__init__", "command", "file_command", "utils")),
     (False, "actions_toolkit/*"),
     (False, "dateutil/zoneinfo/*"),
-    (False, "dateutil/rrule.py"),
+    *((False, f"dateutil/{name}.py") for name in ("easter", "rrule", "utils")),
     (False, "urllib3/contrib/*/*"),
     (False, "urllib3/contrib/pyopenssl.py"),
     (False, "urllib3/contrib/socks.py"),
