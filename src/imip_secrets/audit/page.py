@@ -18,7 +18,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+td { overflow-wrap: anywhere }
 svg { width: 100%; height: auto } text { font: 12px system-ui, sans-serif; fill: currentColor }
 .bar { fill: var(--bar) } .old { fill: var(--old) } .limit { stroke: var(--old); stroke-dasharray: 4 3 }
 li.found { color: var(--old); font-weight: 600 }
