@@ -144,7 +144,7 @@ def test_what_cannot_be_prolonged_is_tried_again_and_then_replaced(
     assert kept.calls == ["prolong", "prolong"]
     assert "the store does not answer. Mend it." in caplog.text
     clock.now += 290
-    tend(secrets)
+    secrets.refresh()
     database.identity = denied("login")
     clock.now += 230
     # Others cannot be got now: the old ones, which still live, are given out, and it is tried again soon.

@@ -484,7 +484,8 @@ def test_memory_is_flat_over_many_accesses_and_refreshes(store: Memory, clock: C
         del store.calls[:]
         first = use(20_000)
         del store.calls[:]
-        assert use(20_000) - first < 20_000
+        # One object kept for each access would be a megabyte and more; what measures coverage grows a little too.
+        assert use(20_000) - first < 200_000
     finally:
         tracemalloc.stop()
 

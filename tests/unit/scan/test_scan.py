@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from imip_secrets.errors import ImipError
 from imip_secrets.scan import automaton, detect, stream, sweep, telling
+from imip_secrets.scan.archives import Rejoined
 from imip_secrets.scan.places import Excluded, files
 from imip_secrets.scan.spellings import Sought, sought, spellings
 from imip_secrets.scan.sweep import Sweep
@@ -34,7 +36,6 @@ from stand_ins.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from imip_secrets.scan.sweep import Report
     from stand_ins.memory import Content
@@ -304,6 +305,60 @@ def test_what_only_looks_like_an_archive_is_searched_as_it_stands(tmp_path: Path
     report = scan(tmp_path, VALUE)
     assert where(report) == ["a:3"]
     assert len(report.unread) == 1
+
+
+def test_a_stream_that_cannot_be_read_backwards_is_read_to_its_end() -> None:
+    spent: list[int] = []
+    rejoined = Rejoined(b"head", io.BytesIO(b" and rest"), spent.append)
+    assert rejoined.readable()
+    assert not rejoined.seekable()
+    assert rejoined.read(2) == b"he"
+    buffer = bytearray(4)
+    assert rejoined.readinto(buffer) == 2
+    assert bytes(buffer[:2]) == b"ad"
+    assert rejoined.read() == b" and rest"
+    assert rejoined.read(5) == b""
+    assert sum(spent) == len("head and rest")
+
+
+def test_a_person_who_waits_is_told_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (tmp_path / f"f{number}").write_bytes(b"x")
+    monkeypatch.setattr(sweep, "SIGN_OF_LIFE", -1.0)
+    said: list[str] = []
+    Sweep(what(VALUE), notice=said.append).over(files(["."], Excluded([]), tmp_path))
+    assert said[-1] == "Still searching: 2 files so far."
+
+
+def test_what_the_detector_cannot_read_was_said_before(tmp_path: Path) -> None:
+    class Broken(detect.Detector):
+        def look(self, path: Path) -> list[tuple[int, str]]:
+            raise OSError(5, "Input/output error", str(path))
+
+    (tmp_path / "a").write_bytes(TEXT)
+    report = Sweep(what(VALUE), Broken()).over(files(["."], Excluded([]), tmp_path))
+    assert where(report) == ["a:2"]
+
+
+@needs_posix
+def test_a_file_that_goes_away_between_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(TEXT)
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if path.name == "a":
+            raise FileNotFoundError(2, "No such file or directory")
+        return real(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    monkeypatch.setattr(Path, "exists", _loops)
+    (tmp_path / "link").symlink_to("/")
+    assert scan(tmp_path, VALUE).unread == [("a", "it cannot be read: No such file or directory")]
+
+
+def _loops(_: Path) -> bool:
+    msg = "Symlink loop"
+    raise RuntimeError(msg)
 
 
 def test_an_encrypted_member_is_said_and_the_others_are_searched(tmp_path: Path) -> None:
