@@ -201,6 +201,19 @@ def test_no_border_between_pieces_hides_a_value(before: bytes, after: bytes, pie
     assert data.count(b"\n", 0, data.index(value.strip().encode())) + 1 in lines
 
 
+@pytest.mark.parametrize("value", ["correct-horse/battery+staple" * 3, "hunter"])
+def test_the_longest_and_the_shortest_spelling_are_found_at_every_border(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = max((each.text for each in spellings(Secret(value), 4)), key=len)
+    searcher = stream.Searcher(what(value))
+    own, counts = value.encode(), value != "hunter"
+    for text, wanted in ((longest, True), (own, True), (b"x" + own, counts), (own + b"s", counts)):
+        for piece in range(1, len(text) + 10):
+            monkeypatch.setattr(stream, "PIECE", piece)
+            assert any(searcher.search(io.BytesIO(b"(((" + text + b")))"))) == wanted, piece
+
+
 def test_no_miss_and_no_false_hit_among_many_secrets(tmp_path: Path) -> None:
     """A tenth of what ``make bench`` does with 5 GB."""
     chance = random.Random(7)  # noqa: S311 - the same each time
