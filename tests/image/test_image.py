@@ -23,6 +23,8 @@ from stand_ins.aws import ROLE, Aws
 from stand_ins.azure import CLIENT, TENANT, Azure
 from stand_ins.image import KEPT, REVISION, RUNNER, VERSION, DockerJob, built, lacking
 from stand_ins.oidc import Issuer, gitlab_claims
+from stand_ins.postgres import ROLE as ROLE_OF_DATABASE
+from stand_ins.postgres import Postgres, programs
 from stand_ins.vault import Vault
 
 if TYPE_CHECKING:
@@ -163,6 +165,26 @@ def test_later_steps_find_a_file_by_its_path_and_it_is_gone_when_the_job_ends(
     assert not path.exists()
     assert job.left() == []
     assert log_of(job, ended).environment["KEY"] == ""
+
+
+@pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed")
+def test_credentials_that_vault_makes_work_until_the_job_ends(
+    image: Container, job: DockerJob, servers: Servers
+) -> None:
+    with Postgres() as postgres:
+        postgres.behind(servers.vault)
+        servers.vault.policy("database", {f"database/creds/{ROLE_OF_DATABASE}": ["read"]})
+        servers.vault.role("database", audience=AUDIENCE, policies=["database"])
+        before = servers.vault.accessors()
+        lines = f"DB_* = vault://database/creds/{ROLE_OF_DATABASE}"
+        ended = job.run(image, **{**everything(servers), "vault_role": "database", "secrets": lines})
+        assert ended.status == 0, ended.out + ended.err
+        given = log_of(job, ended).environment
+        assert postgres.lets_in(given["DB_USERNAME"], given["DB_PASSWORD"])
+        ended = job.end(image)
+        assert "Cleaned up: 1 lease revoked, 2 variables emptied, 0 files removed." in ended.out
+        assert postgres.is_empty()
+        assert servers.vault.accessors() == before
 
 
 def test_a_dotenv_file_goes_to_the_workspace(image: Container, job: DockerJob, servers: Servers) -> None:
