@@ -78,11 +78,3 @@ def test_the_table_of_repositories_an_hour_is_that_of_the_pace() -> None:
         by_points = points_an_hour / (reads * READ_POINTS + secrets * WRITE_POINTS)
         expected = [int(min(by_points, hourly / (reads + secrets))) for hourly in (5000, 12_500, 15_000)]
         assert [int(number.replace(",", "")) for number in told] == expected
-
-
-def test_what_the_page_quotes_is_said_by_the_program_or_by_github() -> None:
-    said = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "src/imip_secrets/sync").glob("*.py"))
-    rows = re.findall(r"^\| (.*?) \|", PAGE.partition("## When it does not work")[2], re.MULTILINE)
-    quoted = [part.strip() for row in rows for text in re.findall(r"\*([^*]+)\*", row) for part in text.split("...")]
-    assert len(quoted) > len(rows) / 2
-    assert [part for part in quoted if part.lower() not in said.lower()] == []
