@@ -71,12 +71,6 @@ def data(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, di
     return status, json.loads(out)
 
 
-@pytest.fixture
-def aws_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": REGION}.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.mark.usefixtures("aws_keys")
 def test_cloudtrail_tells_who_read_a_secret(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     import botocore.session  # noqa: PLC0415  # takes a fifth of a second, which only this needs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets import cli
-from stand_ins.aws import REGION, Aws
+from stand_ins.aws import Aws
 from stand_ins.azure import CLIENT, TENANT, VAULT, Azure
 from stand_ins.github import GitHub
 from stand_ins.oidc import Issuer
@@ -33,21 +33,6 @@ def vault() -> Iterator[Vault]:
 def moto() -> Iterator[Aws]:
     with Aws() as running:
         yield running
-
-
-@pytest.fixture
-def at_vault(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Vault:
-    monkeypatch.setenv("VAULT_ADDR", vault.url)
-    monkeypatch.setenv("VAULT_TOKEN", vault.root_token)
-    return vault
-
-
-@pytest.fixture
-def at_aws(moto: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": REGION}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
-    return moto
 
 
 def rotate(*arguments: object) -> int:
