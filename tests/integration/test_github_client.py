@@ -273,6 +273,13 @@ def test_a_user_s_own_repositories(github: GitHub, client: BackEnd) -> None:
     assert [facts.name for facts in client.repositories("octocat", properties=False)] == ["app"]
 
 
+def test_a_user_s_repositories_that_may_not_be_listed_are_a_denial(github: GitHub, client: BackEnd) -> None:
+    github.fail(answer(404, "{}"))
+    github.fail(answer(403, '{"message": "no"}'))
+    with pytest.raises(DeniedError, match="GitHub denies listing the repositories of octocat"):
+        client.repositories("octocat", properties=False)
+
+
 def test_a_listing_comes_whole_in_a_request_a_hundred(github: GitHub, client: BackEnd) -> None:
     for number in range(230):
         github.vault("org:org").write(f"s{number}", "x", "all")

@@ -21,6 +21,7 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.errors import StoreError
 from imip_secrets.secret import Secret
 from imip_secrets.sync import credentials
+from imip_secrets.sync.api import Answer as GivenAnswer
 from imip_secrets.sync.base import App, DeniedError, Kind, Put, Reach, Scope
 from imip_secrets.sync.credentials import read_key
 from imip_secrets.sync.github import open_github
@@ -366,6 +367,12 @@ def test_what_is_no_key_is_told_and_not_shown(text: str | bytes) -> None:
         read_key(Secret(text))
     assert str(caught.value).startswith("github-app-private-key holds no RSA private key in PEM form")
     assert not text or str(text)[:30] not in str(caught.value)
+
+
+@pytest.mark.parametrize("expires", ["2027-01-01T01:00:00Z", "2027-01-01T01:00:00", "", None, 5])
+def test_a_token_whose_end_is_not_told_lives_for_an_hour(expires: object) -> None:
+    given = GivenAnswer(201, {"date": "Fri, 01 Jan 2027 00:00:00 GMT"})
+    assert credentials._lifetime(given, expires) == 3600
 
 
 def test_revoking_has_a_time_of_its_own() -> None:

@@ -356,7 +356,7 @@ def _ahead(answer: Answer) -> float:
 
 def _lifetime(answer: Answer, expires_at: object) -> float:
     """Tell how long a token lives, by GitHub's own clock."""
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError):  # the second for a time without its zone
         end = datetime.fromisoformat(str(expires_at).replace("Z", "+00:00"))
         return (end - (answer.date or datetime.now(timezone.utc))).total_seconds()
     return _LIFE

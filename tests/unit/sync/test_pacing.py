@@ -284,6 +284,13 @@ def test_after_a_refusal_without_a_reason_of_ours_half_the_budget_is_left_to_oth
     assert fullest_minute(server) <= LIMITS.points // 2
 
 
+def test_a_full_minute_of_what_is_on_its_way_is_waited_for_by_its_end() -> None:
+    ledger = Ledger(Limits(points=10, concurrent=100))
+    ledger.started(WRITE_POINTS)
+    ledger.started(WRITE_POINTS)
+    assert math.isinf(ledger.delay(0.0, WRITE_POINTS))
+
+
 def test_a_success_that_began_before_the_refusal_does_not_end_the_growth_of_pauses() -> None:
     ledger = Ledger()
     ledger.started(1)

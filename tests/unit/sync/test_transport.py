@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from imip_secrets.deadline import Deadline
 from imip_secrets.errors import StoreError
 from imip_secrets.sync import transport
-from imip_secrets.sync.broken import TRIES, Fault
+from imip_secrets.sync.broken import TRIES, Fault, broken
 from imip_secrets.sync.transport import Connection, Transport
 from stand_ins.faults import Answer, FaultServer, answer, json_answer, redirect, short, slow
 from stand_ins.tls import Authority
@@ -130,6 +131,12 @@ def test_a_host_that_is_not_known() -> None:
     with pytest.raises(Fault) as caught:
         ask("https://nobody.invalid")
     assert caught.value.what in {"no host by this name is known", "its name could not be looked up just now"}
+
+
+def test_a_name_that_cannot_be_looked_up_just_now_is_worth_another_try() -> None:
+    unknown, later = (broken(OSError(socket.gaierror(code, "x")), 5) for code in (socket.EAI_NONAME, socket.EAI_AGAIN))
+    assert (unknown.tries, later.tries) == (1, TRIES)
+    assert later.what == "its name could not be looked up just now"
 
 
 def test_the_deadline_bounds_every_wait() -> None:
