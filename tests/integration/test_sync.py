@@ -140,7 +140,7 @@ class Machine:
         for number in range(count):
             self.vault.put(f"secret/imip/s{number}", {"value": f"{word} {number}"})
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *more: str, secrets: int = SECRETS) -> subprocess.Popen[str]:
         given = {
             **{name: text for name, text in os.environ.items() if not name.startswith(("GITHUB_", "INPUT_"))},
             "VAULT_ADDR": self.vault.url,
@@ -151,9 +151,10 @@ class Machine:
             "IMIP_SYNC_MANIFEST": self.api.values(HOME).get(MANIFEST, ""),
         }
         targets = [text for number in range(REPOSITORIES) for text in ("--to", f"repo:o/r{number}")]
-        lines = [f"S{number} = vault://secret/imip/s{number}#value" for number in range(SECRETS)]
+        lines = [f"S{number} = vault://secret/imip/s{number}#value" for number in range(secrets)]
+        kept = ("--sync-manifest-secret", MANIFEST)
         return subprocess.Popen(
-            [sys.executable, "-m", "imip_secrets", "sync", *targets, "--sync-manifest-secret", MANIFEST, *lines],
+            [sys.executable, "-m", "imip_secrets", "sync", *targets, *kept, *more, *lines],
             env=given,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -198,6 +199,29 @@ def test_a_process_that_is_killed_is_brought_to_its_end_by_the_next(vault: Vault
         assert machine.expected("second")
         assert "unchanged" in machine.run()
         assert api.writes() == []
+
+
+def test_two_processes_at_once_delete_nothing_and_the_next_does(vault: Vault) -> None:
+    with GitHub(check=False) as api:
+        api.repository("o/home")
+        machine = Machine(vault, api)
+        machine.put("first", SECRETS)
+        machine.run()
+        prune = ("--sync-prune", "true", "--sync-max-deletions", "100")
+        for _ in range(3):
+            both = [machine.start(*prune, secrets=SECRETS - 1) for _ in range(2)]
+            said = "".join(running.communicate(timeout=100)[0] for running in both)
+            if said.count("another run of this sync is at work") == len(both):
+                break
+            # On a busy machine one was over before the other began.
+            machine.run()
+        assert said.count("another run of this sync is at work") == len(both), said
+        assert machine.expected("first")
+        alone = machine.start(*prune, secrets=SECRETS - 1)
+        said, _ = alone.communicate(timeout=100)
+        assert "6 deleted" in said
+        assert not any(f"S{SECRETS - 1}" in api.values(f"repo:o/r{number}") for number in range(REPOSITORIES))
+        assert set(api.values(HOME)) == {MANIFEST}
 
 
 def test_two_stores_in_one_sync_and_no_value_is_read_that_was_written(vault: Vault) -> None:

@@ -71,6 +71,18 @@ def test_a_workflow_writes_and_tells_it(job: Job, github: GitHubInMemory, store:
     assert job.env.read_bytes() == b"EARLIER=1\n"
 
 
+def test_what_is_not_there_and_what_a_person_should_know_is_told(
+    job: Job, github: GitHubInMemory, store: Versioned
+) -> None:
+    del job.environ["GITHUB_OUTPUT"]
+    lines = "memory://imip/one\nmemory://imip/none?optional"
+    assert run(job, store, secrets=lines, sync_to="org:o\nrepo:o/a") == 0
+    log = job.stdout.decode()
+    assert "line 2, memory://imip/none?optional: nothing is there, and it is optional: no secret.\n" in log
+    assert "::warning title=imip-secrets::org:o: ONE is not used where repo:o/a has one too." in log
+    assert github.values(A) == {"ONE": CANARY}
+
+
 def test_no_value_and_no_token_is_shown(job: Job, github: GitHubInMemory, store: Versioned) -> None:
     assert run(job, store) == 0
     assert github.values(A) == {"ONE": CANARY}
