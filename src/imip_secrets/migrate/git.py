@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _PATTERNS = (":(glob,icase)**/.env", ":(glob,icase)**/.env.*", ":(glob,icase)**/*.env")
 _LIMIT_SECONDS = 300
+_ENTRY = re.compile(r":[0-7]{6} [0-7]{6} [0-9a-f]{40,64} ([0-9a-f]{40,64}) [A-Z][0-9]*")
 
 
 class Blob(NamedTuple):
@@ -83,20 +85,22 @@ class Git:
         )
         found: dict[tuple[str, str], Blob] = {}
         commit = date = ""
-        # A record: "\x01COMMIT DATE", then for each file ":MODES OLD NEW STATUS" and its name.
-        fields = iter(_split(out.replace(b"\n", b"\0")))
+        # A record: "\x01COMMIT DATE", then for each file ":MODES OLD NEW STATUS" and its name, which may hold anything
+        # but NUL: it is taken as it stands, whatever it looks like.
+        fields = iter(_split(out))
         for field in fields:
-            if field.startswith("\x01"):
-                commit, _, date = field[1:].partition(" ")
-            elif field.startswith(":"):
-                path = next(fields, "")
-                blob = field.split(" ")[3]
-                found.setdefault((path, blob), Blob(path, commit, date, blob))
+            entry = _ENTRY.fullmatch(field.lstrip("\n"))
+            if entry is None:
+                commit, _, date = field.strip("\n\x01").partition(" ")
+                continue
+            path, blob = next(fields, ""), entry[1]
+            found.setdefault((path, blob), Blob(path, commit, date, blob))
         return list(found.values())
 
     def content(self, blob: Blob, limit: int) -> bytes:
-        """Return a content from history, or its beginning."""
-        return self._run("cat-file", "blob", blob.id)[: limit + 1]
+        """Return a content from history; of one that is larger than the limit, nothing but that it is."""
+        size = self._run("cat-file", "-s", blob.id).strip()
+        return self._run("cat-file", "blob", blob.id) if int(size) <= limit else bytes(limit + 1)
 
     def _names(self, *arguments: str) -> list[str]:
         return _split(self._run(*arguments))
@@ -104,7 +108,13 @@ class Git:
     def _run(self, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
         """Run git without its user's aliases, pagers and hooks; return what it prints."""
         # A repository's own configuration may name programs; these are the ones that reading could start.
-        settings = ("core.fsmonitor=false", "core.pager=cat", "diff.external=", "core.quotePath=off")
+        settings = (
+            *("core.fsmonitor=false", "core.pager=cat", "diff.external=", "core.quotePath=off"),
+            # Signatures are verified by a program that the configuration names.
+            "log.showSignature=false",
+            # These would hide files of the first commit, or of other folders.
+            *("log.showRoot=true", "diff.relative=false"),
+        )
         quiet = [word for setting in settings for word in ("-c", setting)]
         try:
             done = subprocess.run(
@@ -113,7 +123,8 @@ class Git:
                 capture_output=True,
                 check=False,
                 timeout=_LIMIT_SECONDS,
-                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+                # What a partial clone lacks is not fetched: how to do that is a program of the configuration, too.
+                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "", "LC_ALL": "C"},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             what = f"git could not be asked ({type(error).__name__})"
