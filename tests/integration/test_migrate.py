@@ -179,6 +179,11 @@ def test_azure_has_a_secret_for_each_key(
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         options = ("--azure-tenant-id", TENANT, "--azure-client-id", CLIENT, "--ca-certificate", tmp_path / "ca.pem")
+        twice = tmp_path / "twice.env"
+        twice.write_text("SECRET_KEY=1\nsecret-key=2\n", encoding="utf-8")
+        assert migrate("apply", twice, "--to", f"azure://{VAULT}", "--yes", *options) == 1
+        assert "secret-key: Key Vault takes it for the same as SECRET_KEY" in capfd.readouterr().err
+        assert not any(azure.vaults[VAULT].values())
         assert migrate("apply", file, "--to", f"azure://{VAULT}", "--yes", *options) == 0
         stored = {name.replace("-", "_"): versions[-1].value for name, versions in azure.vaults[VAULT].items()}
         assert stored == WANTED

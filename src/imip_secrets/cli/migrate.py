@@ -139,15 +139,29 @@ def _values(options: argparse.Namespace) -> dict[str, Secret]:
     """
     file = envfile.read(options.path, interpolate=options.interpolate)
     for key, lines in file.repeated.items():
-        note(f"{tame(key)} stands in lines {', '.join(map(str, lines))} of {tame(options.path)}: the last one counts.")
+        where = f"lines {', '.join(map(str, lines))} of {tame(options.path)}"
+        note(f"{file.shown(key)} stands in {where}: the last one counts.")
+    if file.empty:
+        note(f"{tame(options.path)}: {file.without()}.")
     only, excepted = (set(filter(None, text.split(","))) for text in (options.only, options.excepted))
     unknown = sorted((only | excepted) - file.values.keys())
     if unknown:
         what = f"{tame(options.path)} has no {', '.join(map(tame, unknown))}"
-        raise UsageError(Problem(what, "--only or --except", f"It has {', '.join(map(tame, file.values))}."))
+        raise UsageError(Problem(what, "--only or --except", f"It has {', '.join(map(file.shown, file.values))}."))
     chosen = {key: value for key, value in file.values.items() if (not only or key in only) and key not in excepted}
     if options.only_secret:
         chosen = {key: value for key, value in chosen.items() if judge.looks_secret(key, value)}
+    odd = [
+        Problem(
+            "what stands before the = is no name for a secret",
+            f"{tame(options.path)} line {number}",
+            "If it is the rest of a value, put that in quotes; else give it a name, or leave it out with --only.",
+        )
+        for key, number in file.odd.items()
+        if key in chosen
+    ]
+    if odd:
+        raise ImipError(*odd)
     if not chosen:
         what = f"{tame(options.path)} has nothing to migrate"
         raise ImipError(Problem(what, remedy="Look at it with imip-secrets migrate audit."))
@@ -182,6 +196,14 @@ def _plan(writer: Writer, scheme: str, path: str, values: Mapping[str, Secret], 
         for key, name in names.items()
         if not _AZURE_NAME.fullmatch(name)
     ]
+    # Key Vault takes no underscores and knows no capitals: two keys may be one name.
+    first: dict[str, str] = {}
+    for key, name in names.items():
+        other = first.setdefault(name.lower(), key)
+        if other != key:
+            wrong.append(
+                Problem(f"Key Vault takes it for the same as {tame(other)}", key, "Leave one out with --except.")
+            )
     if wrong:
         raise ImipError(*wrong)
     targets = {key: Target(f"{path.strip('/')}/{name}") for key, name in names.items()}

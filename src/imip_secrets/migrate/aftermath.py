@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.foreign import tame
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 IGNORED = (".env", ".env.*", "!.env.example", "*.pem", "*.key", "secrets.json")
+
+_NO_LETTER = re.compile(r"\W", re.ASCII)
 
 
 class Goal(NamedTuple):
@@ -47,7 +50,7 @@ def next_steps(goal: Goal, keys: Sequence[str], tracked: Sequence[str], past: Se
         yield from (f"  {key}: ${{{{ secrets.{key.upper()} }}}}" for key in keys)
     else:
         yield "\n# the application\nfrom imip_secrets import load_secrets\n\nsecrets = load_secrets()"
-        yield from (f'{key} = secrets["{key}"]' for key in keys)
+        yield from (f'{_NO_LETTER.sub("_", key)} = secrets["{key}"]' for key in keys)
         variables = dict(_variables(goal))
         yield "\n# compose.yaml, in the service\nenvironment:"
         yield from (f"  - {name}={value}" for name, value in variables.items())
@@ -59,13 +62,14 @@ def next_steps(goal: Goal, keys: Sequence[str], tracked: Sequence[str], past: Se
     yield from IGNORED
     if tracked:
         yield "\n# these files are in git; this takes them out of the next commit and leaves them on disk"
-        yield f"git rm --cached {' '.join(map(_quoted, tracked))}"
+        # Not as patterns: a file may be called "*.env".
+        yield f"git --literal-pathspecs rm --cached -- {' '.join(map(_quoted, tracked))}"
     if past:
         yield (
             "\n# ROTATE EVERY SECRET THAT WAS EVER COMMITTED FIRST: whoever has a clone or a fork has it, and a new "
             "history takes it from nobody.\n# Then, on a fresh clone, with everybody told (all commit ids change):"
         )
-        paths = " ".join(f"--path {_quoted(path)}" for path in past)
+        paths = " ".join(f"--path={_quoted(path)}" for path in past)
         yield f"git filter-repo --invert-paths {paths}\ngit push --force --mirror"
 
 

@@ -115,7 +115,7 @@ def report(found: Audit) -> Iterator[str]:
             span += f" to {last[0][:_SHORT]} ({last[1]}), {len(past.commits)} commits"
         yield f"In git's history: {tame(past.path)}, {span}"
         if past.keys:
-            yield f"  rotate first, since whoever has a clone has them: {', '.join(map(tame, past.keys))}"
+            yield f"  rotate first, since whoever has a clone has them: {', '.join(past.keys)}"
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _past(git: Git) -> Iterator[Past]:
             file = envfile.parse(git.content(blob, envfile.LIMIT), tame(blob.path))
         except ImipError:
             continue
-        secret = (key for key, value in file.values.items() if looks_secret(key, value))
+        secret = (file.shown(key) for key, value in file.values.items() if looks_secret(key, value))
         keys.setdefault(blob.path, {}).update(dict.fromkeys(secret))
     for path, commits in sorted(by_path.items()):
         yield Past(path, tuple(dict.fromkeys(commits)), tuple(keys.get(path, ())))
@@ -168,18 +168,18 @@ def _keys(file: EnvFile) -> Iterator[str]:
     secret = [key for key, value in file.values.items() if looks_secret(key, value)]
     plain = [key for key in file.values if key not in set(secret)]
     if secret:
-        yield f"  look secret: {', '.join(map(tame, secret))}"
+        yield f"  look secret: {', '.join(map(file.shown, secret))}"
     if plain:
-        yield f"  look like plain configuration: {', '.join(map(tame, plain))}"
+        yield f"  look like plain configuration: {', '.join(map(file.shown, plain))}"
     for key, lines in file.repeated.items():
-        yield f"  {tame(key)} stands in lines {', '.join(map(str, lines))}: the last one counts"
+        yield f"  {file.shown(key)} stands in lines {', '.join(map(str, lines))}: the last one counts"
     if file.empty:
-        yield f"  without a value: {', '.join(map(tame, file.empty))}"
+        yield f"  {file.without()}"
 
 
 def _differences(files: Mapping[str, EnvFile]) -> Iterator[str]:
     """Compare the environments with each other: keys that are missing, secrets that are the same in two."""
-    every = dict.fromkeys(key for file in files.values() for key in file.values)
+    every = dict.fromkeys(key for file in files.values() for key in file.values if key not in file.odd)
     if len(files) < 2:  # noqa: PLR2004 - it takes two to differ
         return
     for name, file in files.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from imip_secrets.errors import ImipError, Problem
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 # Far more than any application's settings; what is larger is no such file.
 LIMIT = 1024 * 1024
+# What applications call their settings; anything else before a "=" may be a part of a value.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_PLAIN = re.compile(r"[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_.-]*", re.ASCII)
 _ODD_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -24,13 +28,25 @@ class EnvFile(NamedTuple):
     Args:
         values: By key, in order; of a key that stands twice the last, as for python-dotenv.
         repeated: The keys that stand more than once, each with its lines.
-        empty: The keys without any "=", which python-dotenv gives no value.
+        empty: The lines without any "=", which python-dotenv takes for keys. They may be what is left of a value of
+            several lines that nobody has quoted, so they are shown nowhere.
+        odd: The keys that may be such a rest as well (base64 ends in "="), each with its line.
 
     """
 
     values: dict[str, Secret]
     repeated: dict[str, tuple[int, ...]]
-    empty: tuple[str, ...]
+    empty: tuple[int, ...]
+    odd: dict[str, int]
+
+    def shown(self, key: str) -> str:
+        """Return a key for people: by its line where it may be a part of a value."""
+        return f"(line {self.odd[key]})" if key in self.odd else tame(key)
+
+    def without(self) -> str:
+        """Say which lines have no value; not what is in them."""
+        lines = f"line{'s' if len(self.empty) > 1 else ''} {', '.join(map(str, self.empty))}"
+        return f'without a "=", and left out: {lines}; the rest of a value belongs into quotes with it'
 
 
 def read(path: Path, *, interpolate: bool = False) -> EnvFile:
@@ -79,7 +95,7 @@ def parse(data: bytes, where: str, *, interpolate: bool = False) -> EnvFile:
         elif binding.key is not None:
             lines.setdefault(binding.key, []).append(number)
             if binding.value is None:
-                empty.append(binding.key)
+                empty.append(number)
     if problems:
         raise ImipError(*problems)
     # Without the process's own environment: what is set here must not decide what is migrated.
@@ -87,8 +103,16 @@ def parse(data: bytes, where: str, *, interpolate: bool = False) -> EnvFile:
     if interpolate:
         found = dict(_interpolated(found))
     values = {key: Secret(value) for key, value in found.items() if value is not None}
-    repeated = {key: tuple(numbers) for key, numbers in lines.items() if len(numbers) > 1}
-    return EnvFile(values, repeated, tuple(key for key in dict.fromkeys(empty) if key not in values))
+    repeated = {key: tuple(numbers) for key, numbers in lines.items() if len(numbers) > 1 and key in values}
+    odd = {key: lines[key][-1] for key, value in values.items() if _is_odd(key, value)}
+    return EnvFile(values, repeated, tuple(empty), odd)
+
+
+def _is_odd(key: str, value: Secret) -> bool:
+    """Tell whether a key may be a part of a value: no name, or the end of base64 with its padding."""
+    text = value.reveal()
+    padded = text.strip("=") == ""
+    return not _NAME.fullmatch(key) or (padded and (text != "" or not _PLAIN.fullmatch(key)))
 
 
 def _interpolated(found: dict[str, str | None]) -> Iterator[tuple[str, str | None]]:

@@ -8,6 +8,7 @@ import pytest
 
 from imip_secrets import cli
 from imip_secrets.migrate.audit import audit, report
+from imip_secrets.migrate.envfile import LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 VALUE = "s3cret-value-of-history"
 
 
-def git(folder: Path, *arguments: str) -> None:
+def git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
-    subprocess.run([shutil.which("git") or "git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+    command = [shutil.which("git") or "git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, input=given).stdout
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_the_report_says_what_is_wrong_and_shows_no_value(tree: Path) -> None:
         "  look secret: SECRET_KEY",
         "  look like plain configuration: PORT",
         "  PORT stands in lines 2, 3: the last one counts",
-        "  without a value: BARE",
+        '  without a "=", and left out: line 4; ',
         ".env.production has no PORT",
         "SECRET_KEY is the same in .env and .env.production",
         "In git's history: .env, ",
@@ -103,3 +105,88 @@ def test_history_can_be_left_out(tree: Path) -> None:
 
 def test_nothing_there_is_said(tmp_path: Path) -> None:
     assert list(report(audit(tmp_path))) == ["No .env file in the tree."]
+
+
+# What is left of a key of several lines that nobody has quoted.
+_BROKEN_UP = "PRIVATE_KEY=MIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIBAQC7\nc2VjcmV0IG9mIHRoZSBm==\n" * 2
+
+
+def test_the_lines_of_a_value_that_is_not_quoted_are_shown_nowhere(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    for name in (".env", ".env.b"):
+        (tmp_path / name).write_text(_BROKEN_UP, encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    assert cli.main(["migrate", "audit", str(tmp_path)]) == 1
+    shown = capfd.readouterr().out
+    assert "lines 2, 5" in shown
+    assert "(line 6)" in shown
+    for step in ("plan", "apply"):
+        for more in ([], ["--only", "X"]):
+            assert cli.main(["migrate", step, str(tmp_path / ".env"), "--to", "repo:o/a", *more])
+    shown += "".join(capfd.readouterr())
+    assert "line 6: what stands before the = is no name" in shown
+    assert "AQEFAASC" not in shown
+    assert "c2VjcmV0" not in shown
+
+
+def test_what_a_repository_configures_starts_no_program_and_hides_no_file(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n: >'{ran}'\n", encoding="utf-8")
+    program.chmod(0o755)
+    repository = tmp_path / "repository"
+    (repository / "below").mkdir(parents=True)
+    git(repository, "init", "-q", "-b", "main")
+    (repository / ".env").write_text(f"SECRET_KEY={VALUE}\n", encoding="utf-8")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "one")
+    signature = b"gpgsig -----BEGIN PGP SIGNATURE-----\n \n -----END PGP SIGNATURE-----"
+    signed = git(repository, "cat-file", "commit", "HEAD").replace(b"\n\n", b"\n" + signature + b"\n\n", 1)
+    made = git(repository, "hash-object", "-t", "commit", "-w", "--stdin", given=signed)
+    git(repository, "update-ref", "HEAD", made.decode().strip())
+    for name, value in {
+        "log.showSignature": "true",
+        "gpg.program": str(program),
+        "core.fsmonitor": str(program),
+        "log.showRoot": "false",
+        "remote.origin.url": f"ext::{program}",
+        "remote.origin.promisor": "true",
+        "extensions.partialClone": "origin",
+        "core.repositoryFormatVersion": "1",
+        "protocol.ext.allow": "always",
+    }.items():
+        git(repository, "config", name, value)
+    (past,) = audit(repository).past
+    assert (past.path, past.keys) == (".env", ("SECRET_KEY",))
+    # A content that is not there would be fetched, by whatever the configuration says.
+    name = git(repository, "rev-parse", "HEAD:.env").decode().strip()
+    (repository / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    (past,) = audit(repository).past
+    assert (past.path, past.keys) == (".env", ())
+    assert not ran.exists()
+
+
+def test_a_name_in_history_is_a_name_whatever_it_looks_like(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    names = ["a\n:b/.env", "c\n:1 2 3 --batch-all-objects A/x.env", "\x01d/.env", ":e/.env"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"SECRET_KEY={VALUE}\n", encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    found = audit(tmp_path).past
+    assert {each.path for each in found} == set(names)
+    assert {each.keys for each in found} == {("SECRET_KEY",)}
+    assert {each.commits for each in found} == {found[0].commits}
+
+
+def test_a_content_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / ".env").write_text("A=1\n" * (LIMIT // 4 + 1), encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    (past,) = audit(tmp_path).past
+    assert past.keys == ()

@@ -71,7 +71,27 @@ def test_a_key_that_stands_twice_is_said_and_the_last_counts() -> None:
 
 
 def test_a_key_without_a_value_is_said() -> None:
-    assert envfile.parse(b"A\nB=\n", ".env").empty == ("A",)
+    assert envfile.parse(b"A\nB=\n", ".env").empty == (1,)
+
+
+@pytest.mark.parametrize(
+    ("rest", "is_odd"),
+    [
+        ("c2VjcmV0IG9mIHRoZSBm==", True),
+        ("c2VjcmV0IG9mIHRoZSBm=", True),
+        ("JBSWY3DPEHPK3PXP======", True),
+        ("a/b+c=", True),
+        ("'A\x1b[2J'=x", True),
+        ("EMPTY=", False),
+        ("empty_too=", False),
+        ("spring.url=x", False),
+        ("Mixed-Key9=x", False),
+    ],
+)
+def test_a_key_that_may_be_the_rest_of_a_value_is_shown_by_its_line(rest: str, *, is_odd: bool) -> None:
+    file = envfile.parse(f"A=1\n{rest}\n".encode(), ".env")
+    _, key = file.values
+    assert file.shown(key) == ("(line 2)" if is_odd else key)
 
 
 def test_every_broken_line_is_said_by_its_number() -> None:

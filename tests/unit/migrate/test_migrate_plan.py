@@ -218,10 +218,10 @@ def test_what_github_does_not_take_is_known_before_it_is_asked() -> None:
 def test_the_lines_to_paste_are_those_of_the_goal(goal: aftermath.Goal, words: str) -> None:
     text = "\n".join(aftermath.next_steps(goal, ["A"], [".env"], ["old/.env's"]))
     assert words in text
-    assert "git rm --cached '.env'" in text
+    assert "git --literal-pathspecs rm --cached -- '.env'" in text
     rotate, rewrite = text.index("ROTATE EVERY SECRET"), text.index("git filter-repo")
     assert rotate < rewrite
-    assert "--path 'old/.env'\\''s'" in text
+    assert "--path='old/.env'\\''s'" in text
     assert "\n.env\n" in text
 
 
@@ -229,5 +229,5 @@ def test_nothing_is_said_of_git_where_nothing_is_in_it() -> None:
     goal = aftermath.Goal("aws", "aws://a", "p")
     text = "\n".join(aftermath.next_steps(goal, ["A"], [], []))
     assert "filter-repo" not in text
-    assert "git rm" not in text
+    assert "rm --cached" not in text
     assert plan.State.CREATE.value == "create"
