@@ -30,7 +30,7 @@ def test_a_first_request_takes_two_round_trips_and_a_later_one_takes_one() -> No
     with FaultServer(answer(200, "x" * 100_000)) as server, DelayProxy("127.0.0.1", server.port, ROUND_TRIP) as proxy:
         first, second = timed_requests(proxy.port, 2)
     # How much longer than that a busy machine takes is not the proxy's.
-    assert 2 * ROUND_TRIP <= first
+    assert first >= 2 * ROUND_TRIP
     assert ROUND_TRIP <= second < first
 
 
