@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imip_secrets.references import Reference
 
 _VERSION = "2012-10-17"
+_GET = "secretsmanager:GetSecretValue"
 _ACCOUNT, _REGION = "ACCOUNT_ID", "REGION"
 
 Statement = dict[str, Any]
@@ -29,7 +30,7 @@ def documents(asked: Asked) -> Iterator[Document]:
     role = parse_arn(asked.settings["aws-role-to-assume"])
     account = asked.account or (role.account if role else _ACCOUNT)
     name = role.resource.rpartition("/")[2] if role else "imip-ci"
-    statements = list(_statements([line.reference for line in lines], region, account))
+    statements = list(_statements([line.reference for line in lines], region, account, syncs=bool(asked.destinations)))
     yield Document(
         "aws.permissions",
         f"AWS: what the role {name} may read",
@@ -74,8 +75,13 @@ def ids_note(job: Job) -> Iterator[str]:
     yield "Keep the form of sub that your repository sends (mode: doctor shows it), and take the other out."
 
 
-def _statements(references: Iterable[Reference], region: str, account: str) -> Iterator[Statement]:
-    """Give the statements: reading by resource; listing, which AWS allows for all names or none."""
+def _statements(
+    references: Iterable[Reference], region: str, account: str, *, syncs: bool = False
+) -> Iterator[Statement]:
+    """Give the statements: reading by resource; listing, which AWS allows for all names or none.
+
+    A sync asks for versions first, and reads no value whose version it has written already.
+    """
     secrets: list[str] = []
     parameters: list[str] = []
     paths: list[str] = []
@@ -95,8 +101,9 @@ def _statements(references: Iterable[Reference], region: str, account: str) -> I
         else:
             parameters.append(f"{resource}*")
             every.append("ssm:DescribeParameters")
+    reading = ["secretsmanager:DescribeSecret", _GET] if syncs else _GET
     for action, resources in (
-        ("secretsmanager:GetSecretValue", secrets),
+        (reading, secrets),
         ("ssm:GetParameters", parameters),
         ("ssm:GetParametersByPath", paths),
     ):

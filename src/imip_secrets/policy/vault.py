@@ -38,7 +38,7 @@ def documents(asked: Asked) -> Iterator[Document]:
     by_namespace: dict[str, Rules] = {}
     for reference in references:
         rules = by_namespace.setdefault(reference.target.namespace or home, {})
-        for path, capability in _rules(reference, asked.mounts):
+        for path, capability in _rules(reference, asked.mounts, syncs=bool(asked.destinations)):
             rules.setdefault(path, set()).add(capability)
     for namespace, rules in sorted(by_namespace.items()):
         yield _policy(name, namespace, rules, _guessed(references, asked.mounts))
@@ -114,8 +114,8 @@ def _policy(name: str, namespace: str, rules: Rules, guessed: list[str]) -> Docu
     )
 
 
-def _rules(reference: Reference, mounts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give each path with one capability that reading this reference takes."""
+def _rules(reference: Reference, mounts: Mapping[str, str], *, syncs: bool = False) -> Iterator[tuple[str, str]]:
+    """Give each path with one capability that reading this reference takes; a sync asks for versions first."""
     path = reference.target.path
     mount, kind = _mount(path, mounts)
     rest = path[len(mount) + 1 :]
@@ -123,17 +123,25 @@ def _rules(reference: Reference, mounts: Mapping[str, str]) -> Iterator[tuple[st
         yield path, "update" if reference.target.body is not None else "read"
         return
     data, names = (f"{mount}/data/", f"{mount}/metadata/") if kind == KV2 else (f"{mount}/", f"{mount}/")
+    by_version = syncs and kind == KV2
     if not reference.listing:
         yield f"{data}{rest}", "read"
+        if by_version:
+            yield f"{names}{rest}", "read"
         return
     folder = rest[: rest.rfind("/") + 1]
     if reference.listing == "**":
         yield f"{data}{rest}*", "read"
         yield f"{names}{folder}*", "list"
+        if by_version:
+            yield f"{names}{folder}*", "read"
         return
     # A plus is one whole segment, which only the listing of a whole folder can be said with.
-    yield f"{data}{rest}{'+' if rest == folder else '*'}", "read"
+    end = "+" if rest == folder else "*"
+    yield f"{data}{rest}{end}", "read"
     yield f"{names}{folder}", "list"
+    if by_version:
+        yield f"{names}{rest}{end}", "read"
 
 
 def _mount(path: str, mounts: Mapping[str, str]) -> tuple[str, str]:

@@ -200,6 +200,17 @@ def test_a_sync_needs_permissions_at_each_owner() -> None:
     assert "these repositories alone: a" in found["github.o"].notes[0]
 
 
+def test_a_sync_may_ask_for_versions_besides() -> None:
+    secrets = "aws://a\nvault://secret/x\nvault://secret/f/*\nvault://secret/d/**"
+    wanted = ask("", {"secrets": secrets, "sync-to": "repo:o/a", "aws-region": "us-east-1"}, None)
+    statement = by_key(aws.documents(wanted))["aws.permissions"].body["Statement"][0]
+    assert statement["Action"] == ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+    policy = str(by_key(vault.documents(wanted))["vault.policy"].body)
+    for path in ("secret/metadata/x", "secret/metadata/f/+"):
+        assert f'path "{path}" {{\n  capabilities = ["read"]\n}}' in policy
+    assert 'path "secret/metadata/d/*" {\n  capabilities = ["read", "list"]\n}' in policy
+
+
 # --- forms ------------------------------------------------------------------------------------------------------------
 
 EVERYTHING = "aws://imip/production\naws-ssm:///imip/*\nvault://secret/imip/production\nazure://imip-vault/SECRET-KEY"
