@@ -213,7 +213,18 @@ def _serve() -> None:
         MotoRequestHandler,
         create_backend_app,
     )
+    from moto.secretsmanager.models import FakeSecret  # noqa: PLC0415
     from werkzeug.serving import make_server  # noqa: PLC0415
+
+    put_current = FakeSecret.reset_default_version
+
+    def put_after_the_label(secret: FakeSecret, version: dict[str, Any], version_id: str) -> None:
+        """Mend moto: a label that was moved does not move its mark of the current version, so two would be current."""
+        versions = secret.versions.items()
+        secret.default_version_id = next((name for name, it in versions if "AWSCURRENT" in it["version_stages"]), None)
+        put_current(secret, version, version_id)
+
+    setattr(FakeSecret, "reset_default_version", put_after_the_label)  # noqa: B010  # mypy: no method is assigned to
 
     class Quiet(MotoRequestHandler):
         disable_nagle_algorithm = True
