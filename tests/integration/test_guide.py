@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
 # What is shown and not run, and why.
-NOT_RUN = {"pip install imip-secrets": "the program under test is installed already, and is on no index"}
+NOT_RUN = {"pip install '.[detect]'": "the program under test is installed already"}
 RUN_ELSEWHERE = {"imip-secrets-detect": "the hook of the YAML block: test_the_hook_of_the_page_stops_a_commit"}
 # What the page writes for the reader's own.
 VAULT_ADDR = "https://vault.company.com:8200"
@@ -62,7 +62,7 @@ PRODUCTION = {
     "PORT": "8000",
 }
 NEW_KEY = "sk-production-77d0c3ba"
-VALUES = [value for values in (STAGING, PRODUCTION) for name, value in values.items() if name != "PORT"]
+VALUES = [value for values in (DEVELOPMENT, STAGING, PRODUCTION) for name, value in values.items() if name != "PORT"]
 
 pytestmark = [
     pytest.mark.xdist_group("guide"),  # one set of servers
