@@ -26,7 +26,6 @@ _REQUEST_ID = re.compile(r"[;,]?\s*\(?Request ?ID: ?[\w-]+\)?", re.IGNORECASE)
 
 _THROTTLED = {
     "BandwidthLimitExceeded",
-    "LimitExceededException",
     "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
