@@ -263,3 +263,35 @@ def test_mistakes_of_a_request_are_told_with_their_place() -> None:
     with pytest.raises(UsageError) as told:
         ask("deploy.yml, job a, step 1", {"secrets": "bogus", "mask-floor": "x"}, None)
     assert [str(problem).partition(": ")[0] for problem in told.value.problems] == ["deploy.yml, job a, step 1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("secrets", "inputs"),
+    [
+        ("vault://secret/%2A", {}),
+        ("vault://secret/a%2A/b", {}),
+        ("vault://secret/+/b", {}),
+        ("vault://secret/a/+", {}),
+        ('vault://secret/a"b', {}),
+        ("vault://secret/a\\b", {}),
+        ("vault://secret/{{identity.entity.id}}", {}),
+        ("vault://secret/a?namespace=x;id", {}),
+        ("aws://%2A", {}),
+        ("aws://imip/%3F", {}),
+        ("aws-ssm:///imip/%2A", {}),
+        ("vault://secret/a", {"vault_role": "x; id"}),
+        ("vault://secret/a", {"vault_role": "x\nid"}),
+        ("vault://secret/a", {"vault_auth_path": "$(id)"}),
+        ("vault://secret/a", {"vault_namespace": "`id`"}),
+        ("aws://a", {"aws_audience": "a|id"}),
+        ("aws://a", {"aws_role_to_assume": "arn:aws:iam::123456789012:role/x;id"}),
+    ],
+)
+def test_what_would_allow_or_run_more_than_it_names_is_refused(secrets: str, inputs: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"stand in no such name|means more there than itself"):
+        asked(secrets, JOB, None, **inputs)
+
+
+def test_a_plus_within_a_name_is_a_letter() -> None:
+    assert 'path "secret/data/a+b"' in rules("vault://secret/a+b")
+    assert asked("aws://imip/a+b=c@d")
