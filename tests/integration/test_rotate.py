@@ -69,6 +69,20 @@ def test_a_stopped_rotation_is_taken_up(at_vault: Vault, capfd: pytest.CaptureFi
     assert "taking up a rotation that was stopped" in capfd.readouterr().out
 
 
+def test_what_is_taken_up_is_hidden_in_a_job_and_given_to_nobody_where_it_cannot_be(
+    at_vault: Vault, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    at_vault.put("secret/imip/hidden", OLD)
+    at_vault.put("secret/imip-rotation/imip/hidden", {**OLD, "SECRET_KEY": "staged-by-a-run-before"})
+    assert rotate("vault://secret/imip/hidden#SECRET_KEY") == 0
+    assert "::add-mask::staged-by-a-run-before" in capfd.readouterr().err
+    at_vault.put("secret/imip-rotation/imip/hidden", {**OLD, "SECRET_KEY": "staged\0before"})
+    assert rotate("--verify", "true", "vault://secret/imip/hidden#SECRET_KEY") == 1
+    assert "the value cannot be in a variable" in capfd.readouterr().err
+    assert at_vault.call("GET", "secret/data/imip-rotation/imip/hidden")[0] == 404
+
+
 def test_only_what_is_old_enough_is_rotated(at_vault: Vault, capfd: pytest.CaptureFixture[str]) -> None:
     at_vault.put("secret/imip/young", OLD)
     assert rotate("--max-age", "90d", "vault://secret/imip/young#SECRET_KEY") == 0
@@ -188,6 +202,10 @@ def test_afterwards_github_has_the_new_value(at_vault: Vault, monkeypatch: pytes
         (("--exclude", "0123456789", "vault://secret/a#K"), "nothing is left of one kind"),
         (("--rotate-every", "30", "vault://secret/a#K"), "Add --managed."),
         (("--managed", "vault://secret/a#K"), "It can be done at aws."),
+        (("--managed", "--rotate-every", "-1", "aws://a"), "--rotate-every: it is not from 1 to 1000"),
+        (("--verify", "it's", "vault://secret/a#K"), "--verify: it is no command"),
+        (("--to", "my-org/app", "vault://secret/a#K"), "my-org/app"),
+        (("--to", "repo:my-org/app", "vault://secret/a#K"), "GITHUB_TOKEN"),
         (("vault://secret/a/*",), "one secret at a time is rotated"),
         (("vault://secret/a?version=1#K",), "an option of it has no meaning here"),
         (("aws-ssm:///imip/a",), "this store cannot be rotated so"),
@@ -198,5 +216,7 @@ def test_what_cannot_be_meant_is_said_before_any_network(
     arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    monkeypatch.delenv("GH_TOKEN", raising=False)
     assert rotate(*arguments) == 2
     assert words in capfd.readouterr().err

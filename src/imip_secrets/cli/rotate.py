@@ -14,6 +14,7 @@ from imip_secrets.cli.options import add_references, add_settings, read_request
 from imip_secrets.cli.terminal import complain, context, job_console, note
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
+from imip_secrets.request import SYNC
 from imip_secrets.rotate import age, generate, managed
 from imip_secrets.rotate.rotation import Means, Wish, rotate
 from imip_secrets.stores import SCHEMES
@@ -45,6 +46,9 @@ examples:
   imip-secrets rotate --to repo:my-org/app 'aws://imip/production#SECRET_KEY'
 """
 
+# What AWS takes.
+_DAYS_LIMIT = 1000
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
@@ -70,7 +74,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     """Rotate each secret, one after the other; return 1 if one of them could not be."""
-    wanted = read_request(options, _mistakes(options), lambda request: _unfit(request, options))
+    # A sync that could not begin must not be known only when the old values are gone.
+    given = {"mode": SYNC, "sync-to": "\n".join(options.to)} if options.to else None
+    wanted = read_request(options, _mistakes(options), lambda request: _unfit(request, options), given)
     ours = context(wanted.settings, job_console())
     problems: list[Problem] = []
     for scheme in dict.fromkeys(line.reference.scheme for line in wanted.lines):
@@ -122,6 +128,8 @@ def _rotate_one(line: Line, store: Rotatable, options: argparse.Namespace, ours:
     recipe = generate.Recipe(options.kind, options.length, options.symbols, options.exclude)
 
     def verify(wish: Wish, new: Secret) -> None:
+        # One that an earlier run has made is hidden here for the first time.
+        ours.protect(new)
         if options.verify:
             _verify(options.verify, line.name or _name(wish), wish, new)
 
@@ -162,6 +170,8 @@ def _verify(command: str, name: str, wish: Wish, new: Secret) -> None:
         outcome = "did not end within 60 s"
     except OSError as error:
         outcome = f"cannot be run ({error.strerror})"
+    except ValueError:  # what an earlier run has staged may be anything
+        outcome = "was not run: the value cannot be in a variable"
     if outcome:
         what = f"{wish.shown}: the new value does not work: {tame(command, 80)} {outcome}"
         raise ImipError(Problem(what, remedy="The old value is still current; the new one was discarded."))
@@ -180,8 +190,18 @@ def _mistakes(options: argparse.Namespace) -> Iterator[Problem]:
         yield Problem(wrong, "--length, --symbols or --exclude", "Change them.")
     if (options.rotation_lambda or options.rotate_every) and not options.managed:
         yield Problem("they are of AWS's own rotation", "--rotation-lambda, --rotate-every", "Add --managed.")
-    if options.verify and not shlex.split(options.verify):
-        yield Problem("it is empty", "--verify", "Name a command, or leave it out.")
+    if not 0 <= options.rotate_every <= _DAYS_LIMIT:
+        yield Problem(f"it is not from 1 to {_DAYS_LIMIT}", "--rotate-every", "Write a whole number of days.")
+    if options.verify and not _words(options.verify):
+        yield Problem("it is no command", "--verify", "Name one, with its quotes closed, or leave it out.")
+
+
+def _words(command: str) -> list[str]:
+    """Return the words of a command; none where a quote is not closed."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def _unfit(request: Request, options: argparse.Namespace) -> Iterator[Problem]:
