@@ -211,6 +211,7 @@ def test_the_page_is_drawn_by_a_real_browser_and_loads_nothing(monkeypatch: pyte
     [
         (("--max-age", "old", "aws://a"), "is no age"),
         (("--days", "-1", "aws://a"), "it is below nought"),
+        (("--days", "99999999999", "aws://a"), "or too much"),
         (("--to", "bogus", "aws://a"), "bogus"),
         (("--to", "repos:my-org", "aws://a"), "a match of many repositories is not looked at here"),
     ],

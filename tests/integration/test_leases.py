@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from imip_secrets import cli
 from imip_secrets.runner import files, handover
 from job import Job, failing_at
 from stand_ins.faults import Answer, FaultServer, answer
+from stand_ins.github import GitHub
 from stand_ins.memory import Memory
 from stand_ins.oidc import Issuer
 from stand_ins.postgres import ROLE, Postgres, programs
@@ -182,6 +184,23 @@ def test_as_many_leases_are_revoked_as_were_made_in_a_hundred_jobs(servers: Serv
     assert servers.living() == []
     assert servers.postgres.is_empty()
     assert servers.vault.accessors() == servers.before
+
+
+def test_an_audit_of_names_leaves_no_credentials(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers.vault.policy(
+        "auditor", {f"database/creds/{ROLE}": ["read"], "sys/leases/revoke": ["update"], "secret/*": ["read"]}
+    )
+    monkeypatch.setenv("VAULT_ADDR", servers.front.url)
+    monkeypatch.setenv("VAULT_TOKEN", servers.vault.token("auditor"))
+    before = len(servers.front.leases)
+    with GitHub() as github:
+        github.organization("my-org")
+        github.repository("my-org/app")
+        monkeypatch.setenv("GH_TOKEN", github.fine_grained("my-org/app", secrets="write"))
+        options = ("--to", "repo:my-org/app", "--github-api-url", github.url)
+        assert cli.main(["audit", *options, f"DB_* = vault://database/creds/{ROLE}"]) == 0
+    assert len(servers.front.leases) > before
+    assert not servers.living()
 
 
 def test_a_cleanup_that_cannot_reach_vault_says_how_long_the_credentials_live(servers: Servers, tmp_path: Path) -> None:

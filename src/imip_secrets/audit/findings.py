@@ -111,7 +111,7 @@ def _judged(secret: Secret, rules: Rules, now: datetime) -> Iterator[str]:
     if rules.max_age and age is not None and age >= rules.max_age:
         yield (
             f"{secret.shown} is {age.days} days old, older than {rules.max_age.days}. Rotate it: imip-secrets rotate "
-            f"'{secret.shown}#KEY'."
+            f"{_quoted(f'{secret.shown}#KEY')}."
         )
     if secret.facts is None:
         return
@@ -124,3 +124,8 @@ def _judged(secret: Secret, rules: Rules, now: datetime) -> Iterator[str]:
     if rules.rotation and secret.facts.rotation is False:
         how = "imip-secrets rotate --managed --rotation-lambda ARN"
         yield f"{secret.shown} is not rotated by its store. Set it up: {how}."
+
+
+def _quoted(text: str) -> str:
+    """Return a word that a shell takes as it is, whatever a store calls its secrets."""
+    return "'" + text.replace("'", "'\\''") + "'"

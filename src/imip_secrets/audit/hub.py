@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imip_secrets.foreign import tame
@@ -10,7 +11,6 @@ from imip_secrets.sync.base import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from pathlib import Path
 
     from imip_secrets.sync.base import Existing, GitHub, Scope
 
@@ -69,7 +69,7 @@ def _doubles(there: Mapping[Scope, Mapping[str, Existing]]) -> Iterator[str]:
 def _used(workflows: Path) -> set[str] | None:
     """Return the names that workflows use, in capitals; None when one of them takes all there are."""
     names: set[str] = set()
-    for path in sorted(workflows.glob("*.y*ml")):
+    for path in filter(Path.is_file, sorted(workflows.glob("*.y*ml"))):
         text = path.read_text(encoding="utf-8", errors="replace")
         if _USES_ALL.search(text):
             return None

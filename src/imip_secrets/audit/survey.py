@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from imip_secrets.audit import cost, findings, hub, vault_log
 from imip_secrets.audit.findings import Audit, Reader, Rules, Secret
 from imip_secrets.errors import ImipError
+from imip_secrets.leases import end_all
 from imip_secrets.resolve import resolve
 from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.describing import DESCRIBERS, Describer, open_describer
@@ -171,7 +172,11 @@ def _hub(wanted: Request, context: Context, wish: Wish, seen: _Seen) -> list[str
     """Compare GitHub's secrets with what the references give; for that alone the values are read."""
     if not wish.scopes or wish.github is None:
         return []
-    given = {variable.name.upper() for variable in resolve(wanted, context).variables}
+    try:
+        given = {variable.name.upper() for variable in resolve(wanted, context).variables}
+    finally:
+        # Dynamic credentials that were made for this reading are for nobody.
+        end_all(context.kept, context.notice)
     github = wish.github()
     try:
         github.login()

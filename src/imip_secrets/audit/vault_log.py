@@ -51,6 +51,6 @@ def _read(line: bytes) -> Read | None:
         rest = str(request["path"]).removeprefix(f"{point}/")
         secret = f"{point}/{rest.removeprefix('data/')}"
         name = who.get("display_name") or who.get("entity_id") or "somebody"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return Read(secret, tame(name, 120), at, bool(entry.get("error")))

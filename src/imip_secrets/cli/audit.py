@@ -36,6 +36,7 @@ examples:
 It ends with 1 when something is against the rules, so that a schedule can fail.
 """
 _OF_GITHUB = ("github-token", "github-app-id", "github-app-private-key", "github-api-url")
+_DAYS_LIMIT = 36_500
 _FORMATS = ("table", "json")
 
 
@@ -98,8 +99,9 @@ def _mistakes(options: argparse.Namespace) -> Iterator[Problem]:
         if value and age.parse(value) is None:
             option = f"--{name.replace('_', '-')}"
             yield Problem(f"{tame(value, 40)!r} is no age", option, "Write it like 90d, 12h or 4w.")
-    if options.days < 0 or (options.calls or 0) < 0:
-        yield Problem("it is below nought", "--days or --calls", "Write a whole number from 0.")
+    if not 0 <= options.days <= _DAYS_LIMIT or (options.calls or 0) < 0:
+        remedy = f"Write a whole number from 0, of days at most {_DAYS_LIMIT}."
+        yield Problem("it is below nought, or too much", "--days or --calls", remedy)
     if options.to:
         destinations, mistakes = targets.parse("\n".join(options.to))
         yield from mistakes

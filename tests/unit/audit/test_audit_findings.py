@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -45,6 +46,13 @@ def test_a_value_that_is_too_old_is_found_with_the_command_that_renews_it() -> N
     assert found == (
         "aws://imip/production is 90 days old, older than 90. Rotate it: imip-secrets rotate 'aws://imip/production#KEY'."
     )
+
+
+def test_a_name_that_a_store_gives_is_one_word_of_the_command_to_paste() -> None:
+    path = "imip/it's; id #"
+    (found,) = judge([secret(path, changed=ago(90))], Rules(timedelta(days=90)), NOW)
+    command = found.partition("Rotate it: ")[2].rstrip(".")
+    assert shlex.split(command) == ["imip-secrets", "rotate", f"aws://{path}#KEY"]
 
 
 def test_a_secret_that_nobody_reads_is_found() -> None:
@@ -92,6 +100,10 @@ def event(**record: object) -> dict[str, object]:
         (event(requestParameters=None), None),
         (event(requestParameters={"secretId": 3}), None),
         ({"EventTime": NOW, "CloudTrailEvent": "no json"}, None),
+        ({"EventTime": NOW, "CloudTrailEvent": "[]"}, None),
+        ({"EventTime": NOW, "CloudTrailEvent": "[" * 100_000}, None),
+        (event(requestParameters=["a"]), None),
+        (event(requestParameters={"secretId": "a"}, userIdentity="me"), None),
         ({"CloudTrailEvent": '{"requestParameters": {"secretId": "a"}}'}, None),
     ],
 )
@@ -134,6 +146,7 @@ def test_the_file_of_an_audit_device_is_read_line_by_line(tmp_path: Path) -> Non
         entry(request={"operation": "update", "path": "secret/data/imip/x"}),
         entry(request={"operation": "read", "path": "kv/x"}, auth=None),
         "{cut",
+        "[" * 100_000,
         "[]",
         "null",
     ]
@@ -165,6 +178,7 @@ def named(*names: str) -> dict[str, Existing]:
 def test_what_comes_from_nowhere_is_double_or_unused_is_found(tmp_path: Path) -> None:
     text_ = "on: push\nenv:\n  A: ${{ secrets.A }}\n  B: ${{ secrets['b'] }}\n"
     (tmp_path / "ci.yml").write_text(text_, encoding="utf-8")
+    (tmp_path / "folder.yml").mkdir()
     there = {REPO: named("A", "B", "OLD", "IMIP_SYNC_MANIFEST"), ENV: named("A"), BOTS: named("A", "B")}
     found = list(hub.judge(there, {"A", "B"}, tmp_path))
     assert found == [

@@ -126,16 +126,16 @@ def _read(event: dict[str, Any]) -> Read | None:
     """Take a reading off an event of CloudTrail (its page "CloudTrail record contents")."""
     try:
         record = json.loads(event.get("CloudTrailEvent") or "{}")
-    except ValueError:
+        # AWS writes "secretId"; ministack leaves it as it was sent.
+        asked = {name.lower(): value for name, value in (record.get("requestParameters") or {}).items()}
+        identity = record.get("userIdentity") or {}
+        arn = find_principal(str(identity.get("arn") or ""))
+    except (ValueError, AttributeError, RecursionError):
         return None
-    # AWS writes "secretId"; ministack leaves it as it was sent.
-    asked = {name.lower(): value for name, value in (record.get("requestParameters") or {}).items()}
     secret = asked.get("secretid")
     at = _moment(event.get("EventTime"))
     if not isinstance(secret, str) or at is None:
         return None
-    identity = record.get("userIdentity") or {}
-    arn = find_principal(str(identity.get("arn") or ""))
     who = arn or tame(event.get("Username") or identity.get("principalId") or "somebody", 120)
     return Read(secret, who, at, bool(record.get("errorCode")))
 
