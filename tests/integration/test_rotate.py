@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -191,6 +193,35 @@ def test_afterwards_github_has_the_new_value(at_vault: Vault, monkeypatch: pytes
         options = ("--to", "repo:my-org/app", "--github-api-url", github.url)
         assert rotate(*options, "vault://secret/imip/synced#SECRET_KEY") == 0
         value = at_vault.do("GET", "secret/data/imip/synced")["data"]["data"]["SECRET_KEY"]
+        assert github.values("repo:my-org/app") == {"SECRET_KEY": value}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no /dev/stdin there")
+@pytest.mark.parametrize("targets", ["--to", "--sync-to"])
+def test_afterwards_github_has_the_new_value_of_references_that_came_through_a_pipe(
+    at_vault: Vault, tmp_path: Path, targets: str
+) -> None:
+    at_vault.put("secret/imip/piped", {"SECRET_KEY": "the-old-one"})
+    file = tmp_path / "targets.txt"
+    file.write_text("repo:my-org/app\n", encoding="utf-8")
+    with GitHub() as github:
+        github.organization("my-org")
+        github.repository("my-org/app")
+        token = github.fine_grained("my-org/app", secrets="write")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "imip_secrets", "rotate", "--file", "/dev/stdin"),
+                *(targets, file if targets == "--sync-to" else "repo:my-org/app", "--github-api-url", github.url),
+            ],
+            input="vault://secret/imip/piped#SECRET_KEY\n",
+            env={**os.environ, "GH_TOKEN": token},
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        value = at_vault.do("GET", "secret/data/imip/piped")["data"]["data"]["SECRET_KEY"]
+        assert (done.returncode, done.stderr.count("error:")) == (0, 0), done.stderr
         assert github.values("repo:my-org/app") == {"SECRET_KEY": value}
 
 

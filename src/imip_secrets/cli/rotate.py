@@ -75,7 +75,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     """Rotate each secret, one after the other; return 1 if one of them could not be."""
     # A sync that could not begin must not be known only when the old values are gone.
-    given = {"mode": SYNC, "sync-to": "\n".join(options.to)} if options.to else None
+    given = {"mode": SYNC} if options.to or options.sync_to else {}
+    if options.to:
+        given["sync-to"] = "\n".join(options.to)
     wanted = read_request(options, _mistakes(options), lambda request: _unfit(request, options), given)
     ours = context(wanted.settings, job_console())
     problems: list[Problem] = []
@@ -85,8 +87,10 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     complain(problems)
     if problems:
         return 1
-    if options.to and not options.dry_run:
-        return syncing.main(argparse.Namespace(**{**vars(options), "yes": True, "report": None}), ())
+    if given and not options.dry_run:
+        # As they were read, since what they came from may be a pipe, which gives nothing twice.
+        same = {"references": [wanted.settings["secrets"]], "file": None}
+        return syncing.main(argparse.Namespace(**{**vars(options), **same, "yes": True, "report": None}), ())
     return 0
 
 
@@ -192,6 +196,8 @@ def _mistakes(options: argparse.Namespace) -> Iterator[Problem]:
         yield Problem("they are of AWS's own rotation", "--rotation-lambda, --rotate-every", "Add --managed.")
     if not 0 <= options.rotate_every <= _DAYS_LIMIT:
         yield Problem(f"it is not from 1 to {_DAYS_LIMIT}", "--rotate-every", "Write a whole number of days.")
+    if options.to and options.sync_to:
+        yield Problem("targets come from --to and from a file", "--sync-to", "Leave one of them out.")
     if options.verify and not _words(options.verify):
         yield Problem("it is no command", "--verify", "Name one, with its quotes closed, or leave it out.")
 
