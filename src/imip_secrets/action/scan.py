@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def perform(wanted: Request, context: Context, environ: Mapping[str, str], teller: Teller) -> int:
-    """Read the values again, all or nothing, hide them in the log, and search; return 1 if anything is found."""
+    """Read the values again, all or nothing, hide them in the log, and search; return 1 for a find or an absent path."""
     console, settings = teller.console, wanted.settings
     if settings.flag("scan-detect"):
         libraries.provide(("detect",), environ)
@@ -48,9 +48,11 @@ def perform(wanted: Request, context: Context, environ: Mapping[str, str], telle
     for text in telling.left_out(result):
         teller.warn(text)
     teller.summarise(telling.markdown(result, console.hide))
+    if result.absent:
+        console.error(telling.absent(result), TITLE)
     if not result.findings:
         console.say(telling.outcome(result))
-        return 0
+        return 1 if result.absent else 0
     console.error(
         f"{telling.outcome(result)} Take them out before anything is uploaded, and rotate what has left.", TITLE
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 USAGE = "[options] REFERENCE ... [--in PATH ...]"
 EPILOG = f"""{REFERENCES}
 Found are the values as they are, in base64, hex, percent-encoding, JSON, HTML, shell and UTF-16, also within zip, tar
-and compressed files, and so in the layers of an image (docker save). The exit code is 1 if something is found.
+and compressed files, and so in the layers of an image (docker save). The exit code is 1 if something is found, or if
+a path is not there.
 
 examples:
   imip-secrets scan aws://imip/production --in dist build.log
@@ -66,7 +68,9 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
         print(tame(telling.found(finding), 2000), flush=True)
     for text in (*telling.left_out(result), telling.outcome(result)):
         note(text)
-    return 1 if result.findings else 0
+    if result.absent:
+        print(f"imip-secrets: error: {tame(telling.absent(result), 2000)}", file=sys.stderr)
+    return 1 if result.findings or result.absent else 0
 
 
 def _mistakes(options: argparse.Namespace) -> Iterator[Problem]:

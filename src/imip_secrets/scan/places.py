@@ -27,12 +27,14 @@ class Place(NamedTuple):
         path: Where it is.
         shown: Its path for people, from the folder that was named.
         fault: Why it is not read, or "".
+        named: Whether it was named itself, so that it ought to be there.
 
     """
 
     path: Path
     shown: str
     fault: str = ""
+    named: bool = False
 
 
 class Excluded:
@@ -77,7 +79,7 @@ def files(named: Sequence[str], excluded: Excluded, base: Path | None = None) ->
         try:
             facts = path.stat()
         except OSError as error:
-            yield Place(path, shown, _reason(error))
+            yield Place(path, shown, _reason(error), named=True)
             continue
         if stat.S_ISDIR(facts.st_mode):
             yield from _below(path, "" if shown == "." else shown, excluded, seen)

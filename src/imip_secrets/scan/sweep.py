@@ -80,6 +80,7 @@ class Report(NamedTuple):
         more: For files with too many findings, how many more there are.
         files: How many files were searched.
         size: How many bytes that were, archives unpacked.
+        absent: What was named and is not there: nobody has looked where somebody wanted it.
 
     """
 
@@ -88,6 +89,7 @@ class Report(NamedTuple):
     more: list[tuple[str, int]]
     files: int
     size: int
+    absent: tuple[str, ...] = ()
 
 
 class _BombError(Exception):
@@ -114,6 +116,7 @@ class Sweep:
         self._findings: list[Finding] = []
         self._unread: list[tuple[str, str]] = []
         self._more: list[tuple[str, int]] = []
+        self._absent: list[str] = []
         self._files = 0
         self._size = 0
         self._left = 0
@@ -128,11 +131,12 @@ class Sweep:
             shown = self.safe(place.shown)
             if place.fault:
                 self._unread.append((shown, place.fault))
+                self._absent += [shown] if place.named else []
                 continue
             self._name(place.shown, shown)
             self._file(place.path, shown)
             self._detect(place.path, shown)
-        return Report(self._findings, self._unread, self._more, self._files, self._size)
+        return Report(self._findings, self._unread, self._more, self._files, self._size, tuple(self._absent))
 
     def safe(self, shown: str) -> str:
         """Return a path that shows no secret, though one be a part of it."""
@@ -153,6 +157,9 @@ class Sweep:
             found = self._detector.look(path)
         except (OSError, ValueError):
             return  # why it cannot be read was said
+        except Exception as error:  # noqa: BLE001 - a library's, over files that anybody may have written
+            self._unread.append((shown, f"detect-secrets fails on it ({type(error).__name__})"))
+            return
         self._findings += [Finding(shown, line, line, None, kind, LOOKS_LIKE) for line, kind in found]
 
     def _name(self, raw: str, shown: str) -> None:

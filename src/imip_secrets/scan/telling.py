@@ -40,6 +40,13 @@ def unsearched(what: Sought) -> Iterator[str]:
         yield f"The value of {name} is not looked for: each reading makes another, and no variable {name} has one."
 
 
+def absent(result: Report) -> str:
+    """Say that what was named could not be searched, or ""."""
+    if not result.absent:
+        return ""
+    return f"Not searched, though named: {', '.join(result.absent)}. Name what is there, or leave it out."
+
+
 def outcome(result: Report) -> str:
     """Say it in one sentence."""
     searched = f"{report.counted(result.files, 'file')} searched ({_amount(result.size)})"

@@ -68,12 +68,21 @@ def test_a_find_is_a_line_on_standard_output_and_the_exit_code_is_1(
 
 def test_nothing_found_is_said_and_the_exit_code_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, {"a": "nothing"})
-    assert run("S = memory://all#SECRET_KEY", "--in", "a", "missing") == 0
+    assert run("S = memory://all#SECRET_KEY", "--in", "a") == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "imip-secrets: No secret stands there: 1 file searched (7 bytes).\n"
+
+
+def test_a_path_that_is_named_and_not_there_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, {"a": "nothing"})
+    assert run("S = memory://all#SECRET_KEY", "--in", "a", "dsit") == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        "imip-secrets: missing: it cannot be read: No such file or directory\n"
+        "imip-secrets: dsit: it cannot be read: No such file or directory\n"
         "imip-secrets: No secret stands there: 1 file searched (7 bytes).\n"
+        "imip-secrets: error: Not searched, though named: dsit. Name what is there, or leave it out.\n"
     )
 
 
@@ -116,6 +125,16 @@ def test_what_was_never_in_a_store_needs_no_reference(tmp_path: Path, capsys: py
     assert said.out == "a.py:1: looks like a secret (AWS Access Key, Secret Keyword)\n"
     assert "AKIA" not in said.err
     assert run("memory://all", "--detect", "--in", "b.py") == 0
+
+
+def test_a_file_that_breaks_the_library_keeps_nothing_else_from_being_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {"a.yaml": "[" * 5000, "b.py": 'password = "AKIAIOSFODNN7ABCDEFG"\n'})
+    assert run("--detect", "--in", ".") == 1
+    said = capsys.readouterr()
+    assert said.out == "b.py:1: looks like a secret (AWS Access Key, Secret Keyword)\n"
+    assert "a.yaml: detect-secrets fails on it (RecursionError)" in said.err
 
 
 def test_in_a_job_the_values_are_masked_before_a_file_is_opened(
@@ -189,8 +208,9 @@ def test_nothing_found_lets_the_job_go_on(job: Job) -> None:
     assert "No secret stands there" in job.summary.read_text(encoding="utf-8")
 
 
-def test_what_could_not_be_searched_is_a_warning_and_in_the_summary(job: Job) -> None:
-    assert job.run("memory://all", Memory({"all": json.dumps(KEYS)}), mode="scan", scan_paths="gone") == 0
+def test_what_was_named_and_is_not_there_fails_the_step_and_is_in_the_summary(job: Job) -> None:
+    assert job.run("memory://all", Memory({"all": json.dumps(KEYS)}), mode="scan", scan_paths="gone") == 1
+    assert any("Not searched, though named: gone." in text for kind, text in job.log().issues if kind == "error")
     assert any("gone: it cannot be read" in text for kind, text in job.log().issues if kind == "warning")
     assert "| Not searched |" in job.summary.read_text(encoding="utf-8")
 
