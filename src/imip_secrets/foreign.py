@@ -34,6 +34,19 @@ def flatten(text: object, limit: int = LIMIT) -> str:
     return _cut(_flat(text, limit), limit)
 
 
+def harmless(line: str, limit: int) -> str:
+    """Return a line of our own, whose foreign parts are tamed, as the last thing before it is printed.
+
+    Nothing in it is a command to the runner: ``::name::`` counts at the start
+    of a line, white space apart, and ``##[name]`` anywhere. Elsewhere ``::``
+    stays, as in an ARN.
+    """
+    plain = "".join(char if char.isprintable() else " " for char in line[:limit]).rstrip().replace("##[", "## [")
+    if plain.lstrip().startswith("::"):
+        plain = plain.replace("::", ": :", 1)
+    return f"{plain}…" if len(line) > limit else plain
+
+
 def _flat(text: object, limit: int) -> str:
     raw = str(text)[: limit * 8]
     return " ".join("".join(char if char.isprintable() else " " for char in raw).split())

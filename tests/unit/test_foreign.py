@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imip_secrets.foreign import LIMIT, flatten, tame
+from imip_secrets.foreign import LIMIT, flatten, harmless, tame
 
 HOSTILE = st.text(
     st.sampled_from(":#[]\r\n\t\x00\x1b\u2028\u2029\x85\u202e\u2066\u200b\ud800\ufeff\xa0 abé😀…"), max_size=60
@@ -74,3 +74,18 @@ def test_anything_can_be_tamed() -> None:
 def test_flat_text_is_one_line_in_which_commands_stay() -> None:
     assert flatten("arn:aws:iam::1:role/a\n##[b]\x1b") == "arn:aws:iam::1:role/a ##[b]"
     assert flatten("abc", 2) == "a…"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("role arn:aws:iam::123456789012:role/x", "role arn:aws:iam::123456789012:role/x"),
+        ("::error::x", ": :error::x"),
+        ("  ::error::x", "  : :error::x"),
+        ("a ##[add-matcher]b", "a ## [add-matcher]b"),
+        ("a\x1b[31m\nb", "a [31m b"),
+        ("x" * 2001, "x" * 2000 + "…"),
+    ],
+)
+def test_a_line_of_our_own_is_no_command_and_keeps_its_arns(line: str, expected: str) -> None:
+    assert harmless(line, 2000) == expected

@@ -11,9 +11,9 @@ from imip_secrets.audit import page, text
 from imip_secrets.audit.findings import Rules
 from imip_secrets.audit.survey import Wish, survey
 from imip_secrets.cli.options import REFERENCES, add_references, add_settings, read_request
-from imip_secrets.cli.terminal import context, job_console
+from imip_secrets.cli.terminal import LINE, context, job_console
 from imip_secrets.errors import Problem
-from imip_secrets.foreign import tame
+from imip_secrets.foreign import harmless, tame
 from imip_secrets.rotate import age
 from imip_secrets.runner import files
 from imip_secrets.sync import targets
@@ -70,7 +70,7 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
         print(json.dumps(text.as_json(found), indent=2, ensure_ascii=False))
     else:
         for line in text.table(found):
-            print(tame(line, 2000))
+            print(harmless(line, LINE))
     return 1 if found.breaches else 0
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imip_secrets.cli.options import REFERENCES, add_request, read_request
-from imip_secrets.cli.terminal import complain, context, job_console
+from imip_secrets.cli.terminal import LINE, complain, context, job_console
 from imip_secrets.doctor import examine
-from imip_secrets.foreign import tame
+from imip_secrets.foreign import harmless
 from imip_secrets.runner import delivery
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     problems = examine(
         wanted,
         context(wanted.settings, job_console()),
-        lambda line: print(tame(line, 2000), flush=True),
+        lambda line: print(harmless(line, LINE), flush=True),
         delivery.unfit,
     )
     complain(problems)

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from imip_secrets.cli.options import REFERENCES, add_request, read_request
-from imip_secrets.cli.terminal import context, job_console, note
+from imip_secrets.cli.terminal import LINE, context, job_console, note
 from imip_secrets.errors import Problem, UsageError
-from imip_secrets.foreign import tame
+from imip_secrets.foreign import harmless, tame
 from imip_secrets.leases import end_all
 from imip_secrets.scan import telling
 from imip_secrets.scan.detect import Detector
@@ -65,7 +65,7 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
         detector = stack.enter_context(Detector()) if options.detect else None
         result = Sweep(what, detector, note).over(files(options.paths or ["."], Excluded(options.exclude)))
     for finding in result.findings:
-        print(tame(telling.found(finding), 2000), flush=True)
+        print(harmless(telling.found(finding), LINE), flush=True)
     for text in (*telling.left_out(result), telling.outcome(result)):
         note(text)
     if result.absent:

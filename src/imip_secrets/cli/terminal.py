@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imip_secrets import handed_token
 from imip_secrets.deadline import Deadline
 from imip_secrets.errors import ImipError, Problem
-from imip_secrets.foreign import tame
+from imip_secrets.foreign import harmless
 from imip_secrets.runner import id_token
 from imip_secrets.settings import INPUTS
 from imip_secrets.stores.base import Context
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from imip_secrets.secret import Secret
     from imip_secrets.settings import Settings
 
+LINE = 2000
+"""Characters of a line that a person is shown."""
+
 # The problems speak of "the input vault-addr" and show "vault-addr: VALUE", as in a workflow.
 _OPTIONS = {
     item.name: item.variables[0] if item.kind == "secret" and item.variables else f"--{item.name}" for item in INPUTS
@@ -33,13 +36,13 @@ _INPUT = re.compile(rf"(?:\bthe )?\binput ({_NAMES})\b|(?<![\w-])({_NAMES}): (?=
 
 def note(text: str) -> None:
     """Say something that is no error: to standard error, since standard output is the command's data."""
-    print(f"imip-secrets: {tame(text, 2000)}", file=sys.stderr)
+    print(f"imip-secrets: {harmless(text, LINE)}", file=sys.stderr)
 
 
 def complain(problems: Iterable[Problem]) -> None:
     """Say what is wrong, a line each."""
     for problem in problems:
-        print(f"imip-secrets: error: {tame(_as_options(str(problem)), 2000)}", file=sys.stderr)
+        print(f"imip-secrets: error: {harmless(_as_options(str(problem)), LINE)}", file=sys.stderr)
 
 
 def job_console() -> Console | None:

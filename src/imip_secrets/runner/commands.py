@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from actions_toolkit.command import Command
 
+from imip_secrets.foreign import harmless
 from imip_secrets.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Console:
 
     def _harmless(self, text: str) -> list[str]:
         """Return the lines of a text, without masks and without a word to the runner."""
-        return [_tamed(line) for line in self.hide(text).splitlines()] or [""]
+        return [harmless(line, LINE_LIMIT) for line in self.hide(text).splitlines()] or [""]
 
     def _send(self, lines: Iterable[str]) -> None:
         with self._lock:
@@ -145,16 +146,3 @@ def _by_start(masks: Iterable[str]) -> dict[str, list[str]]:
 
 def _command(name: str, data: str = "", properties: dict[str, str] | None = None) -> str:
     return str(Command(name, properties or {}, data))
-
-
-def _tamed(line: str) -> str:
-    """Return a line in which the runner finds no command, cut if it is too long.
-
-    ``::name::`` counts at the start of a line, white space apart, and
-    ``##[name]`` anywhere (actions/runner ``ActionCommand.cs``).
-    """
-    plain = "".join(char if char.isprintable() else " " for char in line[:LINE_LIMIT]).rstrip()
-    plain = plain.replace("##[", "## [")
-    if plain.lstrip().startswith("::"):
-        plain = plain.replace("::", ": :", 1)
-    return f"{plain}…" if len(line) > LINE_LIMIT else plain
