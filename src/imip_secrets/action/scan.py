@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def perform(wanted: Request, context: Context, environ: Mapping[str, str], teller: Teller) -> int:
-    """Read the values again, all or nothing, hide them in the log, and search; return 1 for a find or an absent path."""
+    """Read the values again, all or nothing, hide them in the log, search; return 1 for a find or a missing path."""
     console, settings = teller.console, wanted.settings
     if settings.flag("scan-detect"):
         libraries.provide(("detect",), environ)
