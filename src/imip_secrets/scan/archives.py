@@ -22,6 +22,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from typing_extensions import Self
+
     from imip_secrets.scan.stream import Readable
 
 HEAD = 512
@@ -31,6 +33,14 @@ HEAD = 512
 # its child: a method of compression that Python does not know.
 FAULTS = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 
+# What is no member by itself, but tells of the next one or of all.
+_DESCRIBING = frozenset(
+    {
+        *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+        *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    }
+)
+_DESCRIPTION_LIMIT = 1024 * 1024
 _IN_MEMORY = 8 * 1024 * 1024
 _TAR = 257, b"ustar"
 # A digit for the level, and what each block begins with, or the end of an empty file: "BZh" alone may be a word.
@@ -77,7 +87,7 @@ def _unpacked(head: bytes, stream: IO[bytes]) -> IO[bytes] | None:
 
 
 def _tar(stream: IO[bytes]) -> Iterator[Member]:
-    with tarfile.open(fileobj=stream, mode="r|", errorlevel=1) as archive:
+    with tarfile.open(fileobj=stream, mode="r|", errorlevel=1, tarinfo=_Member) as archive:
         for member in archive:
             # Links and devices have no bytes of their own.
             content = archive.extractfile(member) if member.isreg() else None
@@ -85,6 +95,23 @@ def _tar(stream: IO[bytes]) -> Iterator[Member]:
                 yield member.name, content, ""
             # It would remember every member, of which an image has a hundred thousand.
             archive.members = []  # type: ignore[attr-defined]  # documented to be for this (bpo-33269), not in the stub
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar; what describes one (a long name, more facts) is taken into memory, and so has a limit."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header.
+
+        Raises:
+            tarfile.ReadError: what it announces is far too large.
+
+        """
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _DESCRIBING and member.size > _DESCRIPTION_LIMIT:
+            raise tarfile.ReadError
+        return member
 
 
 def _zip(stream: IO[bytes]) -> Iterator[Member]:

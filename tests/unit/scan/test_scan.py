@@ -14,6 +14,7 @@ import string
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -400,6 +401,22 @@ def test_a_bomb_is_told_and_not_unpacked(tmp_path: Path, monkeypatch: pytest.Mon
     report = scan(tmp_path, VALUE)
     assert where(report) == ["z:2"]
     assert report.unread == [("bomb.zip", "it unpacks to more than 200 times its size: the rest was not searched")]
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_what_describes_a_member_is_not_taken_into_memory_however_large_it_is(tmp_path: Path, kind: bytes) -> None:
+    size = 64 * 1024 * 1024
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, size
+    start = b"%d comment=" % size
+    described = header.tobuf(tarfile.USTAR_FORMAT) + start + b"a" * (size - len(start) - 1) + b"\n"
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(described + a_tar({"k": TEXT}), 1))
+    tracemalloc.start()
+    report = scan(tmp_path, VALUE)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < size // 4
+    assert [place for place, _ in report.unread] == ["a.tar.gz"]
 
 
 def test_a_name_that_holds_a_value_is_found_and_not_shown(tmp_path: Path) -> None:
