@@ -14,7 +14,7 @@ from urllib.parse import quote
 from imip_secrets.deadline import Deadline
 from imip_secrets.stores.vault_api import Api, login_api
 from imip_secrets.stores.vault_connections import Connections
-from imip_secrets.stores.vault_transport import TRANSIENT, Patience, Transport
+from imip_secrets.stores.vault_transport import TRANSIENT, Fresh, Patience, Transport
 
 if TYPE_CHECKING:
     import ssl
@@ -49,9 +49,10 @@ class VaultClient:
         self._apis: dict[str, Api] = {}
         self._lock = threading.Lock()
 
-    def use(self, token: Secret) -> None:
-        """Send this token from now on."""
+    def use(self, token: Secret, *, fresh: bool = False) -> None:
+        """Send this token from now on; ``fresh`` says that it was made just now."""
         self._transport.token = token.reveal()
+        self._transport.fresh = Fresh() if fresh else None
         self._apis.clear()
 
     def jwt_login(self, namespace: str, mount: str, role: str, jwt: Secret) -> Answer:

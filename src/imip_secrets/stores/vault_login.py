@@ -133,7 +133,7 @@ def log_in(context: Context, client: Callable[[], VaultClient]) -> Session:
 
     """
     session = METHODS[method_of(context.settings)](context, client)
-    client().use(session.token)
+    client().use(session.token, fresh=session.ours)
     return session
 
 

@@ -37,7 +37,10 @@ TRANSIENT = frozenset({412, 429, 472, 473, 500, 502, 503, 504})
 # Of these, the ones by which Vault says that it has not begun.
 NOT_BEGUN = frozenset({412, 429, 472, 473})
 _HOPS = frozenset({307, 308})
-_NO_CONTENT, _REFUSED = 204, 400
+_NO_CONTENT, _REFUSED, _DENIED = 204, 400, 403
+# Tokens made moments ago: a performance standby may hear of them later than we do, and denies them until then.
+FRESH_SECONDS = 2.0
+_FRESH_WAIT = (0.3, 0.7)
 
 
 class _Outcome(NamedTuple):
@@ -79,10 +82,26 @@ class Patience:
         return self.deadline.sleep(max(least, backoff))
 
 
+class Fresh:
+    """Whether a denial may mean that the token is not known yet where it was shown."""
+
+    def __init__(self) -> None:
+        """Start with the login."""
+        self._until = time.monotonic() + FRESH_SECONDS
+
+    def is_doubtful(self) -> bool:
+        """Tell whether a denial is worth asking once more."""
+        return time.monotonic() < self._until
+
+    def settle(self) -> None:
+        """Take denials for what they are from now on: one has stayed, so that the others of a run cost no wait."""
+        self._until = 0.0
+
+
 class Transport:
     """What hvac's methods send through (an ``hvac.adapters.Adapter`` by its methods): each gives an :class:`Answer`.
 
-    Safe for many threads: nothing is changed after ``token`` is set.
+    Safe for many threads: nothing is changed after ``token`` and ``fresh`` are set.
 
     Args:
         address: The address of Vault, without a slash at the end; it may have a path.
@@ -91,6 +110,7 @@ class Transport:
 
     Attributes:
         transient: The statuses that another try may better.
+        fresh: Set when the token is one that we have just made.
 
     """
 
@@ -101,15 +121,17 @@ class Transport:
         self.token = ""
         self.namespace = ""
         self.transient = TRANSIENT
+        self.fresh: Fresh | None = None
         self._connections = connections
 
     def get(self, url: str, params: Mapping[str, str] | None = None, *, once: bool = False) -> Answer:
         """Read a path; ``once`` says that each read makes something new."""
-        return self._request("GET", url, f"?{urlencode(params)}" if params else "", once=once)
+        query = f"?{urlencode(params)}" if params else ""
+        return self._request("GET", url, query, once=True) if once else self._look("GET", url, query)
 
     def list(self, url: str) -> Answer:
         """List a path."""
-        return self._request("LIST", url)
+        return self._look("LIST", url)
 
     def post(self, url: str, json: object = None) -> Answer:
         """Send an object, or nothing."""
@@ -130,6 +152,25 @@ class Transport:
     def close(self) -> None:
         """Close every connection."""
         self._connections.close()
+
+    def _look(self, method: str, url: str, query: str = "") -> Answer:
+        """Read what reading does not change; once more when a token that is new is denied."""
+        answer = self._request(method, url, query)
+        # What is asked of Vault itself has another way where it is denied (``vault_mounts``), which costs no wait.
+        of_vault = url.startswith("/v1/sys/")
+        if answer.status != _DENIED or of_vault or self.fresh is None or not self.fresh.is_doubtful():
+            return answer
+        import random  # noqa: PLC0415 - most runs wait for nothing
+
+        if not self.patience.deadline.sleep(random.uniform(*_FRESH_WAIT)):  # noqa: S311 - jitter
+            return answer
+        try:
+            again = self._request(method, url, query)
+        except StoreError:
+            return answer
+        if again.status == _DENIED:
+            self.fresh.settle()
+        return again
 
     def _request(
         self, method: str, url: str, query: str = "", body: bytes | None = None, *, once: bool = False

@@ -518,7 +518,7 @@ def test_listed_targets_keep_the_namespace(server: ScriptedVault, store: VaultSt
 def test_a_denied_listing_names_the_rule_to_write(
     server: ScriptedVault, store: VaultStore, start: str, rule: str
 ) -> None:
-    server.script(answer(403), when=lambda request: request.method == "LIST")
+    server.script(*[answer(403)] * 2, when=lambda request: request.method == "LIST")
     with pytest.raises(StoreError) as caught:
         store.list(Target(start), deep=False)
     assert f"denies listing {start}. Allow it in a policy of the role imip-ci" in str(caught.value)
