@@ -41,6 +41,10 @@ _DESCRIBING = frozenset(
     }
 )
 _DESCRIPTION_LIMIT = 1024 * 1024
+_XZ = b"\xfd7zXZ\0"
+# Twice what "xz -9" takes.
+_XZ_MEMORY = 128 * 1024 * 1024
+_XZ_PIECE = 64 * 1024
 _IN_MEMORY = 8 * 1024 * 1024
 _TAR = 257, b"ustar"
 # A digit for the level, and what each block begins with, or the end of an empty file: "BZh" alone may be a word.
@@ -81,8 +85,8 @@ def _unpacked(head: bytes, stream: IO[bytes]) -> IO[bytes] | None:
         return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
     if _BZIP2.match(head):
         return cast("IO[bytes]", bz2.BZ2File(stream))
-    if head.startswith(b"\xfd7zXZ\0"):
-        return cast("IO[bytes]", lzma.LZMAFile(stream))
+    if head.startswith(_XZ):
+        return cast("IO[bytes]", io.BufferedReader(_Unxz(stream)))
     return None
 
 
@@ -95,6 +99,59 @@ def _tar(stream: IO[bytes]) -> Iterator[Member]:
                 yield member.name, content, ""
             # It would remember every member, of which an image has a hundred thousand.
             archive.members = []  # type: ignore[attr-defined]  # documented to be for this (bpo-33269), not in the stub
+
+
+class _Unxz(io.RawIOBase):
+    """What is compressed with xz, unpacked within a limit of memory, which Python's own file for that has not.
+
+    Args:
+        stream: The streams of xz, one behind the other.
+
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """Read nothing yet."""
+        super().__init__()
+        self._stream = stream
+        self._unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - a buffer, as the base class has it
+        """Fill a buffer as far as there is something.
+
+        Raises:
+            LZMAError: it is broken, or would need more memory.
+            EOFError: it is cut.
+
+        """
+        while True:
+            packed = b""
+            if self._unpacker.eof:
+                packed = self._next()
+                if not packed or not _XZ.startswith(packed[: len(_XZ)]):
+                    # What follows is none of it.
+                    return 0
+                self._unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
+            elif self._unpacker.needs_input:
+                packed = self._stream.read(_XZ_PIECE)
+                if not packed:
+                    raise EOFError
+            data = self._unpacker.decompress(packed, len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+
+    def _next(self) -> bytes:
+        """Return the beginning of the next stream, without the padding before it; nothing at the end."""
+        packed = self._unpacker.unused_data
+        while not (rest := packed.lstrip(b"\0")):
+            packed = self._stream.read(_XZ_PIECE)
+            if not packed:
+                return b""
+        return rest
 
 
 class _Member(tarfile.TarInfo):

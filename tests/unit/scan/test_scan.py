@@ -403,6 +403,22 @@ def test_a_bomb_is_told_and_not_unpacked(tmp_path: Path, monkeypatch: pytest.Mon
     assert report.unread == [("bomb.zip", "it unpacks to more than 200 times its size: the rest was not searched")]
 
 
+def test_xz_takes_no_more_memory_than_its_usual_levels(tmp_path: Path) -> None:
+    def packed(size: int) -> bytes:
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}]
+        return lzma.compress(b"x" * 100_000 + TEXT, filters=filters)
+
+    (tmp_path / "a.xz").write_bytes(packed(1 << 20) + bytes(8) + packed(1 << 26) + bytes(4))
+    (tmp_path / "b.xz").write_bytes(packed(1 << 28))
+    (tmp_path / "c.xz").write_bytes(packed(1 << 20)[:-8])
+    (tmp_path / "d.xz").write_bytes(packed(1 << 20) + b"what is no xz")
+    report = scan(tmp_path, VALUE)
+    assert where(report) == ["a.xz:2", "a.xz:4", "d.xz:2"]
+    fault = "it cannot be unpacked ({}): what is in it was searched up to there"
+    expected = {"b.xz": "LZMAError", "c.xz": "EOFError"}
+    assert report.unread == [(name, fault.format(kind)) for name, kind in expected.items()]
+
+
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
 def test_what_describes_a_member_is_not_taken_into_memory_however_large_it_is(tmp_path: Path, kind: bytes) -> None:
     size = 64 * 1024 * 1024
