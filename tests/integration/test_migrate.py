@@ -189,7 +189,13 @@ def test_azure_has_a_secret_for_each_key(
         assert stored == WANTED
         assert migrate("apply", file, "--to", f"azure://{VAULT}", "--yes", *options) == 0
         assert all(len(versions) == 1 for versions in azure.vaults[VAULT].values())
-    assert "s3cret-of-the-file" not in "".join(capfd.readouterr())
+        capfd.readouterr()
+        azure.delete("PORT")
+        assert migrate("apply", file, "--to", f"azure://{VAULT}", "--yes", "--only", "PORT", *options) == 1
+        out, err = capfd.readouterr()
+        assert "is soft-deleted, so its name is taken. Bring it back (az keyvault secret recover" in err
+        assert not any(request.method == "DELETE" for request in azure.server.requests)
+    assert "s3cret-of-the-file" not in out + err
 
 
 def test_github_takes_them_sealed_and_what_is_there_stays(

@@ -238,6 +238,19 @@ class TestRefusals:
             body = {"error": {"code": "Forbidden", "message": "no", name: {"code": "SecretDisabled"}}}
             assert Refusal.of(refused(403, body)).inner == "SecretDisabled"
 
+    def test_a_name_that_a_deleted_secret_has_is_taken(self) -> None:
+        place = Place("imip-vault.vault.azure.net", "SECRET-KEY")
+        refusal = Refusal(409, "Conflict", "ObjectIsDeletedButRecoverable", "is currently in a deleted state")
+        assert str(Asked(place, ME, "set").refused(refusal)) == (
+            "the secret SECRET-KEY of the vault imip-vault.vault.azure.net is soft-deleted, so its name is taken. Bring "
+            "it back (az keyvault secret recover --vault-name imip-vault --name SECRET-KEY) and run it again; or, if "
+            "nobody will ever need it, purge it (az keyvault secret purge --vault-name imip-vault --name SECRET-KEY)."
+        )
+        busy = Refusal(409, "Conflict", "ObjectIsBeingDeleted", "Secret is currently being deleted.")
+        assert "cannot be written now (Secret is currently being deleted). Run it" in str(
+            Asked(place, ME, "set").refused(busy)
+        )
+
     def test_a_listing_that_is_denied_names_the_list(self) -> None:
         said = self.said(Refusal(403, inner="ForbiddenByRbac"), "list")
         assert "may not list the list of secrets" not in said

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROLE = "Key Vault Secrets User"
 WRITING_ROLE = "Key Vault Secrets Officer"
 
-_UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
+_UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 401, 403, 404, 409
 _REDIRECTS = range(300, 400)
 _RESOURCE = re.compile(r"Resource: '([\w./ ()-]+?/vaults/[\w-]+)", re.ASCII | re.IGNORECASE)
 _ADDRESS = re.compile(r"Client address: ([0-9A-Fa-f.:]+)", re.ASCII)
@@ -98,6 +98,8 @@ class Asked:
             what = f"the vault {self.place.host} does not accept our token ({refusal.text})"
             remedy = f"The tenant must be that of the vault's subscription ({tenant}), and azure-cloud its cloud."
             return StoreError(what, remedy)
+        if refusal.status == _CONFLICT and self.verb == "set":
+            return self._not_written(refusal)
         if refusal.status in _REDIRECTS:
             what = f"{self.place.host} redirects to {_host(refusal.location)}, which is not followed with a token"
             return StoreError(what, "Give the vault's own name or host.")
@@ -152,6 +154,17 @@ class Asked:
         """Say that a success holds no secret; that must not become an empty one."""
         what = f"the answer of {self.place.host} holds no value for {self._what()}"
         return StoreError(what, "Look at what stands between this runner and Azure.")
+
+    def _not_written(self, refusal: Refusal) -> StoreError:
+        """Say why a name is not free; a secret is purged by a person alone, since nobody can bring it back then."""
+        if refusal.inner == "ObjectIsDeletedButRecoverable":
+            of = f"--vault-name {self.place.vault} --name {self.place.name}"
+            remedy = (
+                f"Bring it back (az keyvault secret recover {of}) and run it again; or, if nobody will ever need it, "
+                f"purge it (az keyvault secret purge {of})."
+            )
+            return StoreError(f"{self.place} is soft-deleted, so its name is taken", remedy)
+        return StoreError(f"{self.place} cannot be written now ({refusal.text})", "Run it again in a minute.")
 
     def _what(self) -> str:
         if self.verb == "get":
