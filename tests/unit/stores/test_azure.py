@@ -241,10 +241,11 @@ class TestRefusals:
     def test_a_name_that_a_deleted_secret_has_is_taken(self) -> None:
         place = Place("imip-vault.vault.azure.net", "SECRET-KEY")
         refusal = Refusal(409, "Conflict", "ObjectIsDeletedButRecoverable", "is currently in a deleted state")
+        command = "az keyvault secret {} --vault-name imip-vault --name SECRET-KEY"
         assert str(Asked(place, ME, "set").refused(refusal)) == (
-            "the secret SECRET-KEY of the vault imip-vault.vault.azure.net is soft-deleted, so its name is taken. Bring "
-            "it back (az keyvault secret recover --vault-name imip-vault --name SECRET-KEY) and run it again; or, if "
-            "nobody will ever need it, purge it (az keyvault secret purge --vault-name imip-vault --name SECRET-KEY)."
+            "the secret SECRET-KEY of the vault imip-vault.vault.azure.net is soft-deleted, so its name is taken. "
+            f"Bring it back ({command.format('recover')}) and run it again; or, if nobody will ever need it, purge it "
+            f"({command.format('purge')})."
         )
         busy = Refusal(409, "Conflict", "ObjectIsBeingDeleted", "Secret is currently being deleted.")
         assert "cannot be written now (Secret is currently being deleted). Run it" in str(
