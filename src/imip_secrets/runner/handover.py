@@ -57,11 +57,13 @@ class Handover(NamedTuple):
 
 def folders(temporary: Path) -> Iterator[Path]:
     """Give each folder of ours; for root, also those of the user whose ``RUNNER_TEMP`` it is."""
-    with suppress(OSError):  # of a folder that we cannot read nothing is ours
-        owners = _owners(temporary)
-        for folder in sorted(temporary.iterdir()):
-            if _FOLDER.fullmatch(folder.name) and _is_private(folder, owners):
-                yield folder
+    try:
+        owners, there = _owners(temporary), sorted(temporary.iterdir())
+    except OSError:  # of a folder that we cannot read nothing is ours
+        return
+    for folder in there:
+        if _FOLDER.fullmatch(folder.name) and _is_private(folder, owners):
+            yield folder
 
 
 def is_awaited(temporary: Path) -> bool:
@@ -93,8 +95,10 @@ def read(folder: Path) -> Handover:
 
 
 def values(folder: Path) -> int:
-    """Count the files of values in one of our folders."""
-    return sum(not path.name.startswith(".") for path in folder.iterdir())
+    """Count the files of values in one of our folders; none in one that cannot be looked into."""
+    with suppress(OSError):
+        return sum(not path.name.startswith(".") for path in folder.iterdir())
+    return 0
 
 
 def remove(folder: Path) -> None:
@@ -119,7 +123,10 @@ def _owners(temporary: Path) -> set[int]:
 
 def _is_private(folder: Path, owners: set[int]) -> bool:
     """Tell whether something is a folder, and open to none but its owner, who is one of ours."""
-    facts = folder.lstat()
+    try:
+        facts = folder.lstat()
+    except OSError:  # it has just gone
+        return False
     if not stat.S_ISDIR(facts.st_mode):
         return False
     return not owners or (facts.st_uid in owners and not facts.st_mode & _OTHERS)

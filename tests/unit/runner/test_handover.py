@@ -63,6 +63,15 @@ def test_where_there_is_no_folder_nothing_is_ours(tmp_path: Path) -> None:
     assert not handover.is_awaited(tmp_path / "none")
 
 
+def test_a_folder_that_goes_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    first, second, third = sorted(files.private_folder(tmp_path) for _ in range(3))
+    given = handover.folders(tmp_path)
+    assert next(given) == first
+    second.rmdir()
+    assert list(given) == [third]
+    assert handover.values(second) == 0
+
+
 @pytest.mark.parametrize("name", ["imip-secrets-", f"imip-secrets-{'g' * 32}", f"imip-secrets-{'a' * 33}", "other"])
 def test_a_folder_by_another_name_is_not_ours(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir(mode=0o700)
