@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -168,6 +170,19 @@ def test_aws_a_name_that_is_scheduled_for_deletion_is_said(
     client.delete_secret(SecretId="imip/doomed")
     assert migrate("apply", file, "--to", "aws://imip/doomed", "--yes") == 1
     assert "imip/doomed" in capfd.readouterr().err
+
+
+def test_the_command_for_git_is_for_the_files_of_that_folder_wherever_one_is(
+    at_vault: Vault, file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    git = shutil.which("git") or "git"
+    for arguments in (("init", "-q"), ("add", "-f", file.name)):
+        subprocess.run([git, *arguments], cwd=file.parent, check=True)
+    assert at_vault.url
+    for folder, where in ((file.parent, ""), (file.parent.parent, f" -C '{file.parent}'")):
+        monkeypatch.chdir(folder)
+        assert migrate("apply", file, "--to", "vault://secret/imip/of-git", "--yes") == 0
+        assert f"\ngit{where} --literal-pathspecs rm --cached -- '.env.production'\n" in capfd.readouterr().out
 
 
 def test_azure_has_a_secret_for_each_key(

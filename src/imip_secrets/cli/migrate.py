@@ -259,14 +259,16 @@ def _ask(options: argparse.Namespace) -> None:
 
 
 def _tell(options: argparse.Namespace, goal: aftermath.Goal, values: Mapping[str, Secret]) -> None:
+    folder = options.path.resolve().parent
     try:
-        found = auditing.audit(options.path.resolve().parent, history=not options.no_history)
+        found = auditing.audit(folder, history=not options.no_history)
     except ImipError as error:
         note(str(error))
         found = auditing.Audit((), (), has_git=False)
     tracked = [file.path for file in found.files if file.tracked and not file.is_template]
     print()
-    for line in aftermath.next_steps(goal, list(values), tracked, [past.path for past in found.past]):
+    where = "" if folder == Path.cwd() else str(folder)
+    for line in aftermath.next_steps(goal, list(values), tracked, [past.path for past in found.past], where):
         print(line)
 
 

@@ -34,7 +34,9 @@ class Goal(NamedTuple):
     address: str = ""
 
 
-def next_steps(goal: Goal, keys: Sequence[str], tracked: Sequence[str], past: Sequence[str]) -> Iterator[str]:
+def next_steps(
+    goal: Goal, keys: Sequence[str], tracked: Sequence[str], past: Sequence[str], folder: str = ""
+) -> Iterator[str]:
     """Give the lines for the application, its deployments and its workflow, and what to do about the files.
 
     Args:
@@ -42,6 +44,7 @@ def next_steps(goal: Goal, keys: Sequence[str], tracked: Sequence[str], past: Se
         keys: Their names.
         tracked: The files that git has in the next commit.
         past: The files that git's history has.
+        folder: Where ``tracked`` begins, or "" for the folder that one is in.
 
     """
     yield "Next, by hand:"
@@ -63,7 +66,8 @@ def next_steps(goal: Goal, keys: Sequence[str], tracked: Sequence[str], past: Se
     if tracked:
         yield "\n# these files are in git; this takes them out of the next commit and leaves them on disk"
         # Not as patterns: a file may be called "*.env".
-        yield f"git --literal-pathspecs rm --cached -- {' '.join(map(_quoted, tracked))}"
+        where = f" -C {_quoted(folder)}" if folder else ""
+        yield f"git{where} --literal-pathspecs rm --cached -- {' '.join(map(_quoted, tracked))}"
     if past:
         yield (
             "\n# ROTATE EVERY SECRET THAT WAS EVER COMMITTED FIRST: whoever has a clone or a fork has it, and a new "
