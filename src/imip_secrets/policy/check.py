@@ -14,6 +14,8 @@ from imip_secrets.policy.check_subject import ENTERPRISE, EVERYBODY, EXACT, ISSU
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# The claims by which the jobs of one repository differ.
+_NARROWING = frozenset({"environment", "ref", "job_workflow_ref"})
 _SHOWN_BY = (
     "`aws iam get-role --query Role.AssumeRolePolicyDocument`, "
     "`vault read -format=json -field=data auth/jwt/role/NAME` or `az ad app federated-credential show`"
@@ -61,16 +63,27 @@ def _vault(role: Mapping[str, Any]) -> Iterator[Problem]:
             f"neither sub nor repository is bound: {EVERYBODY} may log in",
             remedy=f"Add bound_claims.sub. {EXACT}",
         )
-    elif not subjects and not {"environment", "ref", "job_workflow_ref"} & claims.keys():
+    elif not subjects and not _NARROWING & claims.keys():
         yield Problem(
             "only the repository is bound: every branch of it may log in, and whoever may push one",
             remedy="Bind sub, or environment or ref besides.",
         )
-    if any("*" in text for text in texts(claims.get("repository"))) and is_pattern:
+    elif not subjects and is_pattern and all(_has_pattern(claims, name) for name in _NARROWING & claims.keys()):
+        yield Problem(
+            f"what is bound besides the repository ({', '.join(sorted(_NARROWING & claims.keys()))}) is a pattern: "
+            "whatever fits may log in",
+            remedy="Write it whole, or bind sub.",
+        )
+    if is_pattern and _has_pattern(claims, "repository"):
         yield Problem(
             "repository is a pattern: every repository that fits may log in", remedy="Write it whole: ORG/REPO."
         )
     yield from subjects_of(subjects)
+
+
+def _has_pattern(claims: Mapping[str, Any], name: str) -> bool:
+    """Tell whether one of the texts that a claim may be is a pattern."""
+    return any("*" in text for text in texts(claims.get(name)))
 
 
 def _azure(credential: Mapping[str, Any]) -> Iterator[Problem]:

@@ -99,6 +99,14 @@ def test_one_statement_that_is_no_list_is_read_too() -> None:
             {"bound_claims": {"repository": "org/*", "ref": "refs/heads/main"}, "bound_claims_type": "glob"},
             "repository is a pattern",
         ),
+        (
+            {"bound_claims": {"repository": "org/app", "environment": "*"}, "bound_claims_type": "glob"},
+            "what is bound besides the repository (environment) is a pattern",
+        ),
+        (
+            {"bound_claims": {"repository": "org/app", "ref": ["refs/heads/main", "*"]}, "bound_claims_type": "glob"},
+            "what is bound besides the repository (ref) is a pattern",
+        ),
         ({"bound_claims": {"sub": "repo:org/*"}, "bound_claims_type": "glob"}, "every repository whose name fits"),
         ({"bound_claims": {"sub": "repo:org/*"}}, "its star is never met"),
         ({"bound_claims": None, "bound_subject": "repo:o/a:pull_request"}, "trusts every pull request"),
