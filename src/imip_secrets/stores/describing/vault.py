@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from imip_secrets.stores.describing.facts import Facts
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from imip_secrets.document import Json
     from imip_secrets.stores.base import Context, Target
+
+_VERSION = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def open_describer(context: Context) -> VaultDescriber:
@@ -33,7 +36,7 @@ class VaultDescriber(VaultStore):
         """
         data = self._reader.metadata(self._namespace_of(target), target.path)
         versions = part(data, "versions")
-        current = part(versions, str(max((int(each) for each in versions if each.isdigit()), default=0)))
+        current = part(versions, str(max((int(each) for each in versions if _VERSION.fullmatch(each)), default=0)))
         return Facts(
             made=moment(words(data, "created_time")),
             changed=moment(words(current, "created_time")) or moment(words(data, "updated_time")),
