@@ -101,7 +101,9 @@ def _installers(work: Path, environ: Mapping[str, str]) -> Iterator[Sequence[str
     if uv:
         settings = ("--config-file", str(_UV_SETTINGS)) if _UV_SETTINGS.is_file() else ("--no-config",)
         python = ("--python", str(_bare_python(work / "python")), "--no-python-downloads")
-        yield uv, *settings, "pip", "install", *python, "--no-cache", "--link-mode", "copy", *_WHAT
+        # A cache of its own, on the same disk, so that each file is written once; it goes with the work folder.
+        cache = ("--cache-dir", str(work / "cache"), "--link-mode", "hardlink")
+        yield uv, *settings, "pip", "install", *python, *cache, *_WHAT
     pip = _pip()
     if pip:
         yield (
