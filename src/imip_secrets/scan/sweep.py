@@ -185,8 +185,10 @@ class Sweep:
             whole = stream
         else:
             whole = cast("IO[bytes]", Rejoined(head, stream, self._spend))
+        before = len(self._findings)
         try:
-            self._look_within(shown, head, whole, depth)
+            if self._look_within(shown, head, whole, depth) and depth == 0:
+                self._beside(shown, stream, before)
         except _BombError:
             if depth:
                 raise
@@ -198,14 +200,28 @@ class Sweep:
                 stream.seek(0)
                 self._search(shown, head, stream)
 
-    def _look_within(self, shown: str, head: bytes, whole: IO[bytes], depth: int) -> None:
+    def _beside(self, shown: str, stream: IO[bytes], before: int) -> None:
+        """Search an archive's own bytes: comments, links, names of folders, what stands behind its end.
+
+        What was found in its members is not told twice.
+        """
+        stream.seek(0)
+        gathered = _Gathered(shown, has_lines=False)
+        known = {finding.name for finding in self._findings[before:]}
+        for hit in self._searcher.search(stream):
+            if hit.name not in known:
+                gathered.add(hit)
+        self._findings += gathered.findings
+
+    def _look_within(self, shown: str, head: bytes, whole: IO[bytes], depth: int) -> bool:
+        """Search what is in an archive, or the stream itself; return whether it is an archive that was searched."""
         archive = open_archive(head[:HEAD], whole)
         if archive is None:
             self._search(shown, head, whole)
-            return
+            return False
         if depth == DEPTH:
             self._unread.append((shown, f"it is within {DEPTH} archives, and not unpacked"))
-            return
+            return False
         for name, content, fault in archive:
             inside = f"{shown}{BETWEEN}{self.safe(name)}" if name else shown
             if name:
@@ -214,6 +230,7 @@ class Sweep:
                 self._unread.append((inside, f"it is {fault}"))
             else:
                 self._look(inside, content, depth + 1)
+        return True
 
     def _search(self, shown: str, head: bytes, stream: Readable) -> None:
         """Search a stream that holds nothing but itself."""

@@ -403,6 +403,29 @@ def test_a_bomb_is_told_and_not_unpacked(tmp_path: Path, monkeypatch: pytest.Mon
     assert report.unread == [("bomb.zip", "it unpacks to more than 200 times its size: the rest was not searched")]
 
 
+def test_what_an_archive_says_beside_its_members_is_searched(tmp_path: Path) -> None:
+    commented = io.BytesIO()
+    with zipfile.ZipFile(commented, "w") as archive:
+        archive.writestr("a", "x")
+        archive.comment = VALUE.encode()
+    linked = io.BytesIO()
+    with tarfile.open(fileobj=linked, mode="w") as tar:
+        link = tarfile.TarInfo("l")
+        link.type, link.linkname = tarfile.SYMTYPE, VALUE
+        tar.addfile(link)
+    written = {
+        "comment.zip": commented.getvalue(),
+        "link.tar": linked.getvalue(),
+        "tail.tar": a_tar({"k": b"y"}) + VALUE.encode(),
+        "tail.zip": a_zip({"k": b"y"}) + VALUE.encode(),
+    }
+    for name, data in written.items():
+        (tmp_path / name).write_bytes(data)
+    report = scan(tmp_path, VALUE)
+    assert [finding.place for finding in report.findings] == [*written]
+    assert report.unread == []
+
+
 def test_xz_takes_no_more_memory_than_its_usual_levels(tmp_path: Path) -> None:
     def packed(size: int) -> bytes:
         filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}]
