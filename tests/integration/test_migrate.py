@@ -71,6 +71,23 @@ def test_vault_plan_writes_nothing_and_apply_does_what_it_says(
     assert file.read_text(encoding="utf-8") == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "path"),
+    [
+        (".env.production", (), "production"),
+        (".env", (), "development"),
+        ("staging.env", (), "staging"),
+        (".env", ("--environment", "test"), "test"),
+    ],
+)
+def test_a_store_alone_means_the_usual_path(
+    at_vault: Vault, tmp_path: Path, name: str, options: tuple[str, ...], path: str
+) -> None:
+    (tmp_path / name).write_text(CONTENT, encoding="utf-8")
+    assert migrate("apply", tmp_path / name, "--to", "vault", "--yes", *options) == 0
+    assert at_vault.do("GET", f"secret/data/imip/{path}")["data"]["data"] == WANTED
+
+
 def test_vault_an_update_keeps_what_only_the_store_has(at_vault: Vault, file: Path) -> None:
     at_vault.put("secret/imip/two", {"SECRET_KEY": "old", "ONLY_THERE": 1})
     assert migrate("apply", file, "--to", "vault://secret/imip/two", "--yes") == 1

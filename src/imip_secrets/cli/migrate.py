@@ -40,6 +40,7 @@ steps:
   apply   do what plan shows, read it back, and print the lines to paste
 
 goals (--to):
+  aws, vault                        the usual path: imip/ENVIRONMENT, by --environment or the file's name
   aws://imip/production             one secret with every key, as a JSON object
   vault://secret/imip/production    the same in a KV engine
   azure://imip-vault                a secret for each key
@@ -52,6 +53,8 @@ examples:
   imip-secrets migrate apply .env --to repo:org/app
 """
 _OF_GITHUB = ("github-token", "github-app-id", "github-app-private-key", "github-api-url")
+# Where the secrets of an environment are by custom, before its name.
+_USUAL = {"aws": "aws://imip/", "vault": "vault://secret/imip/"}
 _GOALS = ("aws://imip/production", "vault://secret/imip/production", "azure://imip-vault", "repo:org/app")
 _AZURE_NAME = re.compile(r"[0-9A-Za-z-]{1,127}", re.ASCII)
 
@@ -105,7 +108,7 @@ def _checked(options: argparse.Namespace) -> tuple[Settings, str]:
     if options.path is None:
         remedy = "Write: imip-secrets migrate plan .env --to GOAL."
         problems.append(Problem("there is no file to migrate", remedy=remedy))
-    goal = options.to or ""
+    goal = _goal(options)
     scheme = goal.partition("://")[0]
     if scheme in WRITERS:
         problems += _wrong_goal(scheme, goal, settings)
@@ -118,6 +121,17 @@ def _checked(options: argparse.Namespace) -> tuple[Settings, str]:
     if problems:
         raise UsageError(*problems)
     return settings, goal
+
+
+def _goal(options: argparse.Namespace) -> str:
+    """Return the goal as it is written; of a store alone, the usual path: ``imip/ENVIRONMENT``."""
+    start = _USUAL.get(options.to or "")
+    if start is None or options.path is None:
+        return options.to or ""
+    name = options.path.name
+    # .env.production is production's, .env a developer's.
+    told = name.removeprefix(".env").removeprefix(".") if name.startswith(".env") else name.removesuffix(".env")
+    return f"{start}{options.environment or told or 'development'}"
 
 
 def _wrong_goal(scheme: str, goal: str, settings: Settings) -> Iterator[Problem]:
