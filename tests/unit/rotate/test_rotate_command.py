@@ -81,9 +81,11 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
     assert store.side is None
 
 
-def test_a_dry_run_does_not_sync_either(capfd: pytest.CaptureFixture[str]) -> None:
-    # There is no token for GitHub, nor a GitHub.
-    assert rotate(Rotating(days=1), "--dry-run", "--to", "repo:my-org/app", SECRET) == 0
+def test_a_dry_run_does_not_sync_either(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GH_TOKEN", "a-token")
+    # There is no GitHub.
+    options = ("--dry-run", "--to", "repo:my-org/app", "--github-api-url", "http://127.0.0.1:1")
+    assert rotate(Rotating(days=1), *options, SECRET) == 0
     assert "would be rotated" in capfd.readouterr().out
 
 
@@ -149,7 +151,7 @@ def test_a_command_that_does_not_end_verifies_nothing(
 
 def test_an_empty_command_is_a_mistake(capfd: pytest.CaptureFixture[str]) -> None:
     assert rotate(Rotating(days=1), "--verify", "  ", SECRET) == 2
-    assert "--verify: it is empty" in capfd.readouterr().err
+    assert "--verify: it is no command" in capfd.readouterr().err
 
 
 def test_a_login_that_is_refused_is_said_with_the_store(capfd: pytest.CaptureFixture[str]) -> None:
