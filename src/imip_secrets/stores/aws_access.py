@@ -80,7 +80,17 @@ class AwsAccess:
             self._session = opening.result()
         from imip_secrets.stores.aws_login import WebIdentity  # noqa: PLC0415  # imports botocore
 
-        return WebIdentity(self._session, self._context, token).assume()
+        identity = WebIdentity(self._session, self._context, token).assume()
+        self._session.log_in_anew = self._again
+        return identity
+
+    def _again(self) -> None:
+        """Assume the role once more, with a fresh ID token."""
+        from imip_secrets.stores.aws_login import WebIdentity  # noqa: PLC0415  # imports botocore
+
+        if self._session:
+            token = self._context.id_token(self._context.settings["aws-audience"])
+            WebIdentity(self._session, self._context, token).assume()
 
 
 def logged_in(access: AwsAccess | None) -> tuple[AwsSession, Identity]:

@@ -13,8 +13,9 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from imip_secrets import __version__
+from imip_secrets.errors import ImipError
 from imip_secrets.foreign import tame
-from imip_secrets.stores.aws_errors import Refusal
+from imip_secrets.stores.aws_errors import EXPIRED, Refusal
 from imip_secrets.stores.aws_failure import Failure, Patience
 from imip_secrets.stores.aws_transport import Transport, trust
 
@@ -84,6 +85,9 @@ class AwsSession:
         self._clients: dict[tuple[str, str], BaseClient] = {}
         self._lock = threading.Lock()
         self.credentials: Credentials | None = None
+        self._renewing = threading.Lock()
+        self._logins = 0
+        self.log_in_anew: Callable[[], object] | None = None
 
     def _ca_bundle(self) -> str | None:
         """Return the file of authorities that the environment names, where the environment counts."""
@@ -126,24 +130,62 @@ class AwsSession:
             credentials.get_frozen_credentials()
         return credentials
 
-    def insist(self, ask: Callable[[], T], explain: Callable[[Refusal], Failure]) -> T:
+    def insist(self, ask: Callable[[], T], explain: Callable[[Refusal], Failure], *, renew: bool = False) -> T:
         """Return what ``ask`` returns; try again what may pass.
 
         Args:
             ask: One try: it calls botocore, and may raise ``Failure``.
             explain: Says what a refusal of the service means.
+            renew: Whether to log in anew where the session is over; ``ask`` takes its client at each try then.
 
         Raises:
             StoreError: the last failure.
 
         """
-        return self._patience.insist(lambda: _once(ask, explain))
+        once = self._try if renew else _once
+        return self._patience.insist(lambda: once(ask, explain))
+
+    def _try(self, ask: Callable[[], T], explain: Callable[[Refusal], Failure]) -> T:
+        """Try once, or twice when there is a new login in between."""
+        refused: list[str] = []
+
+        def told(refusal: Refusal) -> Failure:
+            refused.append(refusal.code)
+            return explain(refusal)
+
+        before = self._logins
+        try:
+            return _once(ask, told)
+        except Failure:
+            if not EXPIRED.intersection(refused) or not self._renew(before):
+                raise
+        return _once(ask, explain)
+
+    def _renew(self, before: int) -> bool:
+        """Log in anew, once in a run and for all threads; tell whether there is another login than the one before."""
+        with self._renewing:
+            if self._logins != before:
+                return True
+            log_in, self.log_in_anew = self.log_in_anew, None
+            if log_in is None:
+                return False
+            try:
+                log_in()
+            except ImipError:
+                # What is wrong is that the session is over, and that is what is said.
+                return False
+            with self._lock:
+                # That of STS signs nothing.
+                self._clients = {key: client for key, client in self._clients.items() if key[0] == "sts"}
+            self._logins += 1
+            return True
 
     def close(self) -> None:
         """Close every connection and forget the credentials."""
         self._transport.close()
         self._clients.clear()
         self.credentials = None
+        self.log_in_anew = None
 
 
 def _once(ask: Callable[[], T], explain: Callable[[Refusal], Failure]) -> T:

@@ -151,9 +151,10 @@ class SsmStore:
             refused = True
             return parameter.not_read(refusal)
 
-        client = session.client(_SERVICE, parameter.region)
         try:
-            return session.insist(partial(self._get_parameters, client, targets), explain)
+            return session.insist(
+                lambda: self._get_parameters(session.client(_SERVICE, parameter.region), targets), explain, renew=True
+            )
         except StoreError:
             if refused:
                 return {}
@@ -189,7 +190,6 @@ class SsmStore:
     def _alone(self, target: Target) -> Found | StoreError:
         """Read one that could not be read with others; where GetParameters is denied, GetParameter may not be."""
         session, parameter = self._at(target)
-        client = session.client(_SERVICE, parameter.region)
         many = self._batches.get(target)
         if many and len(many.targets) > 1:
             outcome = self._ask([target]).get(target)
@@ -197,10 +197,11 @@ class SsmStore:
                 return outcome
 
         def ask() -> Found:
+            client = session.client(_SERVICE, parameter.region)
             answer: Mapping[str, Any] = client.get_parameter(Name=_id(target), WithDecryption=True)
             return _found(answer["Parameter"])
 
-        return session.insist(ask, parameter.not_read)
+        return session.insist(ask, parameter.not_read, renew=True)
 
     def _at(self, target: Target) -> tuple[AwsSession, Parameter]:
         """Return what to ask with, and the words for what is asked."""

@@ -266,10 +266,6 @@ def test_what_is_not_there_is_missing(code: str, message: str, target: Target, w
             ("not its KMS key", "check that the key is enabled"),
         ),
         (
-            refusal("ExpiredTokenException", "The security token included in the request is expired"),
-            ("the AWS session is over", "aws-role-duration-seconds"),
-        ),
-        (
             refusal("UnrecognizedClientException", "The security token included in the request is invalid."),
             ("AWS does not know the credentials in us-east-1", "has us-east-1 enabled"),
         ),

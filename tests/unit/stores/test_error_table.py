@@ -19,6 +19,7 @@ AWS, AWS_LOGIN, AWS_WRITER = (
     "unit/stores/test_aws_login.py",
     "unit/stores/test_aws_writer.py",
 )
+AWS_RENEWAL = "unit/stores/test_aws_renewal.py"
 VAULT, VAULT_TRANSPORT = "unit/stores/test_vault.py", "unit/stores/test_vault_transport.py"
 VAULT_FRESH, REAL_VAULT = "unit/stores/test_vault_fresh.py", "integration/test_vault.py"
 AZURE, REAL_AZURE = "unit/stores/test_azure.py", "integration/test_azure.py"
@@ -40,7 +41,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         f"{AWS}::test_a_refusal_says_what_to_do_and_is_not_repeated",
         f"{AWS_LOGIN}::test_a_refused_role_shows_the_claims_beside_the_conditions",
     ),
-    "AWS: ExpiredToken while reading": (f"{AWS}::test_a_refusal_says_what_to_do_and_is_not_repeated",),
+    "AWS: ExpiredToken while reading": (
+        f"{AWS_RENEWAL}::test_a_read_goes_on_with_a_new_session_and_a_fresh_id_token",
+        f"{AWS_RENEWAL}::test_a_session_that_is_over_again_is_the_error",
+    ),
     "AWS: ExpiredToken, InvalidIdentityToken at the login": (
         f"{AWS_LOGIN}::test_a_token_out_of_time_is_replaced_and_tried_again",
         f"{AWS_LOGIN}::test_a_token_that_stays_out_of_time_is_an_error_with_the_claims_and_the_clock",
