@@ -281,3 +281,31 @@ def test_nobody_there_to_say_yes_writes_nothing(at_vault: Vault, file: Path, cap
     assert migrate("apply", file, "--to", "vault://secret/imip/unasked") == 1
     assert "nobody is there to say yes" in capfd.readouterr().err
     assert at_vault.call("GET", "secret/data/imip/unasked")[0] == 404
+
+
+def test_in_a_job_the_values_are_masked_before_anything_is_said(
+    at_vault: Vault, file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert at_vault.url
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert migrate("plan", file, "--to", "vault://secret/imip/masked") == 0
+    lines = capfd.readouterr().err.splitlines()
+    masks = [line for line in lines if line.startswith("::add-mask::")]
+    assert "::add-mask::s3cret-of-the-file" in masks
+    assert lines[: len(masks)] == masks
+
+
+def test_the_key_of_the_app_may_be_in_a_store(
+    at_vault: Vault, file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with GitHub() as github:
+        github.organization("my-org")
+        github.repository("my-org/app")
+        app = github.app(secrets="write", metadata="read")
+        github.install(app, "my-org")
+        at_vault.put("secret/github-app", {"private_key": app.pem})
+        monkeypatch.setenv("IMIP_GITHUB_APP_PRIVATE_KEY", "vault://secret/github-app#private_key")
+        options = ("--to", "repo:my-org/app", "--github-api-url", github.url, "--github-app-id", app.id, "--yes")
+        assert migrate("apply", file, *options) == 0
+        assert github.values("repo:my-org/app") == WANTED
+    assert "PRIVATE KEY" not in "".join(capfd.readouterr())

@@ -35,8 +35,8 @@ def perform(wanted: Request, context: Context, environ: Mapping[str, str], telle
         console.say(line)
     for breach in found.breaches:
         console.error(breach, TITLE)
+    teller.summarise(text.markdown(found, console.hide))
     if settings.given("audit-html"):
         place = Path(environ.get("GITHUB_WORKSPACE", ""), settings["audit-html"])
         files.write_private(place, page.page(found, limit).encode())
-    teller.summarise(text.markdown(found, console.hide))
     return 1 if found.breaches else 0

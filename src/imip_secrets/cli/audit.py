@@ -67,7 +67,7 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     if options.html:
         files.write_private(options.html, page.page(found, age.parse(options.max_age)).encode())
     if options.format == "json":
-        print(json.dumps(text.as_json(found), indent=2, ensure_ascii=False))
+        print(json.dumps(text.as_json(found), indent=2))
     else:
         for line in text.table(found):
             print(harmless(line, LINE))

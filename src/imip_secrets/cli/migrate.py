@@ -16,6 +16,7 @@ from imip_secrets.migrate import aftermath, envfile, github, judge
 from imip_secrets.migrate import apply as applying
 from imip_secrets.migrate import audit as auditing
 from imip_secrets.migrate import plan as planning
+from imip_secrets.runner import masks
 from imip_secrets.settings import Settings
 from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Target
@@ -81,6 +82,10 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
         return _audit(options)
     settings, goal = _checked(options)
     values = _values(options)
+    console = job_console()
+    if console:
+        floor = settings.number("mask-floor")
+        console.mask(line for value in values.values() for line in masks.forms(value, floor).lines)
     if goal.partition("://")[0] in WRITERS:
         return _to_store(options, settings, goal, values)
     return _to_github(options, settings, goal, values)

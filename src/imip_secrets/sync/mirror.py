@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from imip_secrets.errors import ImipError, Problem, StoreError
-from imip_secrets.harvest import harvest
 from imip_secrets.leases import end_all
-from imip_secrets.resolve import look
 from imip_secrets.runner.report import counted, span
 from imip_secrets.secret import Secret
 from imip_secrets.sync import source
 from imip_secrets.sync.apply import Keeper, Results, carry_out, delete, keep
 from imip_secrets.sync.base import READ_POINTS, WRITE_POINTS, Access, Put, Usage
-from imip_secrets.sync.inputs import key_line
 from imip_secrets.sync.lock import PruneLock
 from imip_secrets.sync.manifest import dump, key
+from imip_secrets.sync.opening import app_key
 from imip_secrets.sync.plan import WRITES, Facts, Plan, Planner, State
 from imip_secrets.sync.source import Nothing
 from imip_secrets.sync.wishes import gather, too_large
@@ -153,27 +151,6 @@ class Mirror:
         self._took(harvested)
         return harvested.offers
 
-    def _app_key(self) -> Secret | None:
-        """Return the App's private key, which may be in a store."""
-        settings = self._context.settings
-        line = key_line(settings)
-        if line is None:
-            return settings.secret("github-app-private-key")
-        result = harvest([line], self._context)
-        problems, variables = list(result.problems), []
-        for _, outcomes in result.outcomes:
-            for target, found in outcomes:
-                given, mistakes = look(line, target, found, "upper")
-                variables += given
-                problems += [problem.at("input github-app-private-key") for problem in mistakes]
-        if not problems and len(variables) != 1:
-            what = "the reference gives more than one value"
-            problems.append(Problem(what, "input github-app-private-key", "Add #KEY to it: #private_key."))
-        if problems:
-            raise ImipError(*problems)
-        self._context.protect(variables[0].value)
-        return variables[0].value
-
     # --- GitHub
 
     @contextmanager
@@ -186,7 +163,7 @@ class Mirror:
                 self._inputs.reaches(),
                 settings.secret("github-token"),
                 settings["github-app-id"],
-                self._app_key(),
+                app_key(self._context),
                 settings["ca-certificate"],
                 self._context.protect,
                 self._hands.say,
