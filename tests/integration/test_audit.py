@@ -144,6 +144,11 @@ def test_vault_s_metadata_and_audit_device(
         monkeypatch.setenv("VAULT_TOKEN", vault.token("values-alone"))
         status, found = data(capfd, "vault://secret/imip/x")
         assert 'path "secret/metadata/imip/x" { capabilities = ["read"] }' in found["unseen"][0]
+        monkeypatch.setenv("VAULT_TOKEN", vault.root_token)
+        vault.mount_kv("old", 1)
+        vault.put("old/x", {"A": VALUE})
+        status, found = data(capfd, "vault://old/x")
+        assert "is in no engine of KV version 2, so nothing is kept of its age" in found["unseen"][0]
 
 
 def test_azure_s_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PATTERNS = (":(glob,icase)**/.env", ":(glob,icase)**/.env.*", ":(glob,icase)**/*.env")
 _LIMIT_SECONDS = 300
+_OF_HISTORY = frozenset({"log", "cat-file"})
 _ENTRY = re.compile(r":[0-7]{6} [0-7]{6} [0-9a-f]{40,64} ([0-9a-f]{40,64}) [A-Z][0-9]*")
 
 
@@ -131,7 +132,8 @@ class Git:
             raise ImipError(Problem(what, remedy="Use --no-history.")) from None
         if check and done.returncode:
             what = f"git {arguments[0]} failed with status {done.returncode}"
-            raise ImipError(Problem(what, remedy="Run it by hand to see why, or use --no-history."))
+            way = ", or use --no-history" if arguments[0] in _OF_HISTORY else ""
+            raise ImipError(Problem(what, remedy=f"Run it by hand to see why{way}."))
         return done.stdout
 
 

@@ -117,6 +117,12 @@ def gone(place: Place, facts: dict[str, Json]) -> MissingError | None:
     return None
 
 
+def tells_nothing(place: Place) -> StoreError:
+    """Make the error for a path outside KV version 2, which alone keeps dates and versions."""
+    what = f"{_shown(place)} is in no engine of KV version 2, so nothing is kept of its age and versions"
+    return StoreError(what, "Leave it out here, or move it: vault kv enable-versioning MOUNT.")
+
+
 def keeps_nothing(place: Place) -> StoreError:
     """Make the error for a path that is in no KV engine, as far as Vault tells, where a secret is to be written."""
     remedy = "Name a path in a KV engine: vault secrets list shows them."

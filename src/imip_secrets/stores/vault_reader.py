@@ -107,7 +107,7 @@ class Reader:
         """
         place = self._mounts.find(namespace, path, lambda guess: _is_versioned(self._ask_v2(guess)))
         if place.version != _V2:
-            raise errors.no_versions(place)
+            raise errors.tells_nothing(place)
         answer = self._client.metadata_v2(place.namespace, place.root, place.rest)
         if not answer.ok:
             raise self._refusal(place, "describe", answer)
