@@ -7,7 +7,6 @@ short for a whole one, reads without a limit, and knows no deadline. So its requ
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import time
@@ -22,6 +21,7 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError
 
+from imip_secrets.causes import causes_of, said_by
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.settings import LOOPBACK
@@ -195,7 +195,7 @@ def _proxy_headers(proxy: str) -> dict[str, str] | None:
 
 def _broken(error: Exception, host: str, seconds: float) -> Failure:
     """Say why there was no answer; of an error of urllib3 only what the system or OpenSSL said is shown."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause, host)
@@ -203,7 +203,7 @@ def _broken(error: Exception, host: str, seconds: float) -> Failure:
             return _unknown(cause, host)
     if isinstance(error, ProxyError):
         refused = any("Tunnel connection failed: 4" in str(cause) for cause in causes)
-        what = f"the proxy of HTTPS_PROXY did not connect to {host} ({_said(causes)})"
+        what = f"the proxy of HTTPS_PROXY did not connect to {host} ({said_by(causes)})"
         return Failure(what, _NO_PROXY, tries=1 if refused else PERSISTENT)
     if any(isinstance(cause, (ReadTimeoutError, TimeoutError)) for cause in causes):
         return Failure(f"{host} did not answer within {max(1, seconds):.0f} s", _REACHABLE, tries=PERSISTENT)
@@ -212,7 +212,7 @@ def _broken(error: Exception, host: str, seconds: float) -> Failure:
         reason = tame((tls.reason or type(tls).__name__).replace("_", " ").lower(), 120)
         remedy = f"Check what answers there: TLS 1.2 or newer is needed, from AWS or {_SETTING}."
         return Failure(f"{host} does not speak TLS as it should ({reason})", remedy)
-    return Failure(f"the connection to {host} failed ({_said(causes)})", _REACHABLE, tries=PERSISTENT)
+    return Failure(f"the connection to {host} failed ({said_by(causes)})", _REACHABLE, tries=PERSISTENT)
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> Failure:
@@ -228,25 +228,3 @@ def _unknown(error: socket.gaierror, host: str) -> Failure:
         remedy = f"Check the region (or {_SETTING}), the DNS of this machine, and HTTPS_PROXY if its network has one."
         return Failure(f"the host {host} is not known", remedy)
     return Failure(f"the name {host} could not be looked up", "Check the DNS of this machine.", tries=PERSISTENT)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an exception and all that it was made of, outermost first."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
-            seen.append(cause)
-            yield cause
-            waiting += [*cause.args, cause.__cause__, cause.__context__]
-
-
-def _said(causes: list[BaseException]) -> str:
-    """Return the words of the system, else the name of the innermost exception."""
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
-            return os.strerror(cause.errno)
-        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            return tame(cause, 120)
-    return type(causes[-1]).__name__

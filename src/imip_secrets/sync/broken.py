@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
 from urllib3.exceptions import ProxyError, ReadTimeoutError
 
+from imip_secrets.causes import causes_of, said_by
 from imip_secrets.foreign import tame
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TRIES = 5
 
@@ -73,13 +69,13 @@ def bad_proxy() -> Fault:
 
 def broken(error: Exception, seconds: float) -> Fault:
     """Say why there was no answer; of an error of urllib3 only what the system or OpenSSL said is shown."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause)
     if isinstance(error, ProxyError):
         refused = any("Tunnel connection failed: 4" in str(cause) for cause in causes)
-        what = f"the proxy of HTTPS_PROXY did not connect to it ({_said(causes)})"
+        what = f"the proxy of HTTPS_PROXY did not connect to it ({said_by(causes)})"
         return Fault(what, _NO_PROXY, tries=1 if refused else TRIES)
     unknown = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
     if unknown:
@@ -90,7 +86,7 @@ def broken(error: Exception, seconds: float) -> Fault:
     if tls and not isinstance(tls, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         reason = tame((tls.reason or type(tls).__name__).replace("_", " ").lower(), 120)
         return Fault(f"it does not speak TLS as it should ({reason})", _ADDRESS, tries=2)
-    return Fault(f"the connection failed ({_said(causes)})", _REACHABLE)
+    return Fault(f"the connection failed ({said_by(causes)})", _REACHABLE)
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> Fault:
@@ -105,25 +101,3 @@ def _unknown(error: socket.gaierror) -> Fault:
     if error.errno in _NO_SUCH_HOST:
         return Fault("no host by this name is known", f"Check {_SETTING}, and the DNS of this machine.", tries=1)
     return Fault("its name could not be looked up just now", "Check the DNS of this machine.")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an exception and all that it was made of, outermost first."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
-            seen.append(cause)
-            yield cause
-            waiting += [*cause.args, cause.__cause__, cause.__context__]
-
-
-def _said(causes: list[BaseException]) -> str:
-    """Return the words of the system, else the name of the innermost exception."""
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
-            return os.strerror(cause.errno)
-        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            return tame(cause, 120)
-    return type(causes[-1]).__name__

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
 from azure.core.exceptions import AzureError
 from urllib3.exceptions import IncompleteRead
 
+from imip_secrets.causes import causes_of
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
@@ -79,7 +76,7 @@ def too_slow(url: str) -> Fault:
 
 def fault_of(error: Exception, url: str) -> Fault:
     """Tell what an exception of azure-core, requests, urllib3, ssl or the socket means."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     host = urlsplit(url).netloc
     for kind in (_certificate, _unknown_host, _proxy, _tls, _timeout, _cut_off):
         fault = kind(causes, host)
@@ -87,19 +84,6 @@ def fault_of(error: Exception, url: str) -> Fault:
             return fault
     remedy = "May this machine reach it? Look at firewalls, private endpoints and HTTPS_PROXY."
     return Fault(f"the connection to {host} failed ({_said(causes)})", remedy)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an exception and all that it was made of: azure-core wraps what wraps what wraps the system's."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
-            seen.append(cause)
-            yield cause
-            waiting += [*cause.args, getattr(cause, "reason", None), getattr(cause, "inner_exception", None)]
-            waiting += [cause.__cause__, cause.__context__]
 
 
 def _said(causes: list[BaseException]) -> str:
