@@ -1,16 +1,57 @@
-"""A person at a terminal: the usual variables lead to the servers that a module has started."""
+"""The servers of a module, unless it starts its own, and a person at a terminal whose variables lead to them."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stand_ins.aws import REGION
+from stand_ins.aws import REGION, Aws
+from stand_ins.family import HARNESSES
+from stand_ins.oidc import Issuer
+from stand_ins.vault import Vault
 
 if TYPE_CHECKING:
-    from stand_ins.aws import Aws
-    from stand_ins.vault import Vault
+    from collections.abc import Callable, Iterator
+
+    from stand_ins.family import Harness
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """Sign the tokens of jobs."""
+    with Issuer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def worlds(issuer: Issuer) -> Iterator[Callable[[str], Harness]]:
+    """Give the world of a store, started when the first test wants it."""
+    started: dict[str, Harness] = {}
+    with ExitStack() as stack:
+
+        def world(scheme: str) -> Harness:
+            if scheme not in started:
+                started[scheme] = stack.enter_context(HARNESSES[scheme](issuer))
+            return started[scheme]
+
+        yield world
+
+
+@pytest.fixture(scope="module")
+def vault() -> Iterator[Vault]:
+    """Hold a KV engine of each version: ``secret`` and ``old``."""
+    with Vault() as running:
+        running.mount_kv("old", 1)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Aws]:
+    """Hold nothing yet."""
+    with Aws() as running:
+        yield running
 
 
 @pytest.fixture

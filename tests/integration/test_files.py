@@ -7,7 +7,6 @@ import datetime as dt
 import os
 import re
 import stat
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,12 +23,12 @@ from job import Job
 from stand_ins.aws import ROLE, Aws
 from stand_ins.family import HARNESSES, reference
 from stand_ins.memory import Memory
-from stand_ins.oidc import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from stand_ins.family import Harness
+    from stand_ins.oidc import Issuer
 
 PASSWORD = b"of the key store"
 
@@ -65,25 +64,6 @@ def made() -> Keys:
 @pytest.fixture(scope="module")
 def keys() -> Keys:
     return made()
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def worlds(issuer: Issuer) -> Iterator[Callable[[str], Harness]]:
-    started: dict[str, Harness] = {}
-    with ExitStack() as stack:
-
-        def world(scheme: str) -> Harness:
-            if scheme not in started:
-                started[scheme] = stack.enter_context(HARNESSES[scheme](issuer))
-            return started[scheme]
-
-        yield world
 
 
 @pytest.fixture(params=[name for name in HARNESSES if not SCHEMES[name].local])

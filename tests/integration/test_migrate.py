@@ -14,17 +14,17 @@ from imip_secrets.secret import Secret
 from imip_secrets.stores.base import Found, Target
 from imip_secrets.stores.writers.changed import ChangedError
 from imip_secrets.stores.writers.vault import open_writer
-from stand_ins.aws import Aws
 from stand_ins.azure import CLIENT, TENANT, VAULT, Azure
 from stand_ins.faults import FaultServer, Request
 from stand_ins.github import GitHub
 from stand_ins.oidc import Issuer
-from stand_ins.vault import Vault
 from stand_ins.vault_script import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from stand_ins.aws import Aws
+    from stand_ins.vault import Vault
 
 CONTENT = "SECRET_KEY=s3cret-of-the-file\nMONGO_URI=mongodb://u:p@h/db\nPORT=5432\n"
 WANTED = {"SECRET_KEY": "s3cret-of-the-file", "MONGO_URI": "mongodb://u:p@h/db", "PORT": "5432"}
@@ -35,19 +35,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / ".env.production"
     path.write_text(CONTENT, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def vault() -> Iterator[Vault]:
-    with Vault() as running:
-        running.mount_kv("old", 1)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Aws]:
-    with Aws() as running:
-        yield running
 
 
 def migrate(*arguments: object) -> int:

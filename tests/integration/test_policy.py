@@ -17,7 +17,6 @@ from imip_secrets.policy import aws, subject, vault
 from imip_secrets.policy.asked import ask
 from imip_secrets.stores.base import Target
 from stand_ins.aws import ACCOUNT, REGION, Aws
-from stand_ins.oidc import Issuer
 from stand_ins.vault import Vault
 from stand_ins.vault_script import Caller
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imip_secrets.stores.vault import VaultStore
+    from stand_ins.oidc import Issuer
 
 AUDIENCE = "https://vault.company.example"
 SECRETS = """
@@ -34,12 +34,6 @@ vault://secret/deep/**
 vault://secret/part/pro*
 vault://old/imip/x
 """
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

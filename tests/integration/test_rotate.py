@@ -11,30 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets import cli
-from stand_ins.aws import Aws
 from stand_ins.azure import CLIENT, TENANT, VAULT, Azure
 from stand_ins.github import GitHub
 from stand_ins.oidc import Issuer
-from stand_ins.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from stand_ins.aws import Aws
+    from stand_ins.vault import Vault
+
 OLD = {"SECRET_KEY": "the-old-one", "OTHER": 1.5}
-
-
-@pytest.fixture(scope="module")
-def vault() -> Iterator[Vault]:
-    with Vault() as running:
-        running.mount_kv("old", 1)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Aws]:
-    with Aws() as running:
-        yield running
 
 
 def rotate(*arguments: object) -> int:

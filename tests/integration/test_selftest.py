@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def vault(issuer: Issuer) -> Iterator[Vault]:
     with Vault() as running:
         set_up(running, issuer.url, f"{OWNER}/{REPOSITORY}")

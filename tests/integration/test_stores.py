@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,36 +20,16 @@ from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Target
 from stand_ins.family import HARNESSES, Opened, paths, reference, request
 from stand_ins.faults import answer, bad_json, html_answer, huge, short, slow
-from stand_ins.oidc import Issuer
 from stand_ins.vault_script import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from stand_ins.family import Fault, Harness
     from stand_ins.faults import Answer
+    from stand_ins.oidc import Issuer
 
 MARK = "S3cr3t-m4rk"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def worlds(issuer: Issuer) -> Iterator[Callable[[str], Harness]]:
-    """Give the world of a store, started when the first test wants it."""
-    started: dict[str, Harness] = {}
-    with ExitStack() as stack:
-
-        def world(scheme: str) -> Harness:
-            if scheme not in started:
-                started[scheme] = stack.enter_context(HARNESSES[scheme](issuer))
-            return started[scheme]
-
-        yield world
 
 
 @pytest.fixture(params=list(HARNESSES))

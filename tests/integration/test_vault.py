@@ -17,7 +17,6 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.stores.base import Target
 from stand_ins.faults import FaultServer, json_answer
-from stand_ins.oidc import Issuer
 from stand_ins.vault import Vault
 from stand_ins.vault_script import Caller, Quick
 
@@ -25,15 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imip_secrets.stores.vault import VaultStore
+    from stand_ins.oidc import Issuer
 
 AUDIENCE = "https://vault.company.example"
 LEAST = {"secret/data/imip/*": ["read"], "secret/metadata/imip/*": ["list"], "old/imip/*": ["read", "list"]}
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
