@@ -240,6 +240,7 @@ def test_credentials_at_the_command_line_end_with_the_command(
         assert servers.postgres.lets_in(user, password)
         if ended == "from outside":
             process.send_signal(signal.SIGTERM)
+            process.wait(timeout=ENDED_WITHIN)  # with its input open: at the end of it the command would end by itself
         _, said = process.communicate(timeout=ENDED_WITHIN)
     assert process.returncode == (128 + signal.SIGTERM if ended == "from outside" else 0)
     assert servers.postgres.lets_in(user, password) != revocable
