@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import ref
-
-if TYPE_CHECKING:
-    from imip_secrets.loader.live import Live
 
 # A machine that slept wakes up with a clock that did not: it is looked that often in any case, and never more often
 # than the other, whatever a clock says.
@@ -15,32 +12,42 @@ LONGEST = 30.0
 SHORTEST = 0.05
 
 
+class Tended(Protocol):
+    """What changes by itself while nobody asks for it."""
+
+    def is_tended(self) -> bool:
+        """Tell whether there is anything to do."""
+
+    def tend(self) -> float:
+        """Do what is due; return the seconds until something is due again."""
+
+
 class Keeper:
     """Starts its thread when there is something to do, and lets it go with the secrets.
 
     Args:
-        live: What it tends, and does not keep alive.
+        tended: What it tends, and does not keep alive.
 
     """
 
-    __slots__ = ("_live", "_lock", "_stopped", "_thread")
+    __slots__ = ("_lock", "_stopped", "_tended", "_thread")
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, tended: Tended) -> None:
         """Start nothing yet."""
-        self._live = ref(live)
+        self._tended = ref(tended)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the thread if there is anything for it to do, and it does not run."""
-        live = self._live()
-        if live is None or not live.is_tended():
+        tended = self._tended()
+        if tended is None or not tended.is_tended():
             return
         with self._lock:
             if self._thread is None and not self._stopped.is_set():
                 self._thread = threading.Thread(
-                    target=_keep, args=(self._live, self._stopped), name="imip-secrets-keeper", daemon=True
+                    target=_keep, args=(self._tended, self._stopped), name="imip-secrets-keeper", daemon=True
                 )
                 self._thread.start()
 
@@ -57,10 +64,10 @@ class Keeper:
             self.start()
 
 
-def _keep(live: ref[Live], stopped: threading.Event) -> None:
+def _keep(tended: ref[Tended], stopped: threading.Event) -> None:
     pause = 0.0
     while not stopped.wait(min(LONGEST, max(SHORTEST, pause))):
-        alive = live()
+        alive = tended()
         if alive is None:
             return
         pause = alive.tend()

@@ -12,7 +12,6 @@ from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
 from imip_secrets.sync import manifest, targets
 from imip_secrets.sync.base import App, Kind, Reach, Scope, Visibility
-from imip_secrets.sync.plan import Rules
 from imip_secrets.variables import known_names
 
 if TYPE_CHECKING:
@@ -50,6 +49,26 @@ class Shard:
         """Tell whether a scope is in this part: all of one repository are in the same."""
         name = f"{scope.owner}/{scope.repo}".lower().encode()
         return int.from_bytes(sha256(name).digest()[:8], "big") % self.of == self.number - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the run decides.
+
+    Args:
+        force: Whether everything is written again.
+        remembers: Whether there is a manifest, which says what we wrote.
+        prune: Whether what we wrote and nobody wants any more is deleted.
+        max_deletions: How many of those there may be.
+        visibility: Who sees new secrets of an organisation.
+
+    """
+
+    force: bool = False
+    remembers: bool = False
+    prune: bool = False
+    max_deletions: int = 5
+    visibility: Visibility = Visibility.PRIVATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from imip_secrets.sync.base import Existing, RepositoryFacts, Scope
+    from imip_secrets.sync.inputs import Rules
     from imip_secrets.sync.manifest import Manifest
     from imip_secrets.sync.source import Offer
     from imip_secrets.sync.wishes import ScopeWishes, Wish
@@ -124,26 +125,6 @@ class Plan:
     def changes(self) -> bool:
         """Tell whether there is anything to write or to delete."""
         return any(True for _ in self.entries(*WRITES, State.DELETE))
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How the run decides.
-
-    Args:
-        force: Whether everything is written again.
-        remembers: Whether there is a manifest, which says what we wrote.
-        prune: Whether what we wrote and nobody wants any more is deleted.
-        max_deletions: How many of those there may be.
-        visibility: Who sees new secrets of an organisation.
-
-    """
-
-    force: bool = False
-    remembers: bool = False
-    prune: bool = False
-    max_deletions: int = 5
-    visibility: Visibility = Visibility.PRIVATE
 
 
 @dataclass(slots=True)
