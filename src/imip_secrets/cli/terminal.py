@@ -12,6 +12,7 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import harmless
 from imip_secrets.runner import id_token
+from imip_secrets.runner.id_token_permission import URL_VARIABLE
 from imip_secrets.settings import INPUTS
 from imip_secrets.stores.base import Context
 
@@ -74,7 +75,7 @@ def _id_tokens(deadline: Deadline, protect: Callable[[Secret], None]) -> IdToken
     handed = handed_token.source(os.environ, deadline, protect)
     if handed:
         return handed
-    if os.environ.get("GITHUB_ACTIONS") == "true" or os.environ.get(id_token.URL_VARIABLE):
+    if os.environ.get("GITHUB_ACTIONS") == "true" or os.environ.get(URL_VARIABLE):
         return id_token.source(os.environ, deadline, protect, note)
     return _no_id_token
 

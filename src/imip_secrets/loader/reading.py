@@ -215,8 +215,9 @@ def _say(text: str) -> None:
 
 def _id_tokens(deadline: Deadline) -> IdTokenSource:
     from imip_secrets.runner import id_token  # noqa: PLC0415 - what makes requests is imported with the first of them
+    from imip_secrets.runner.id_token_permission import URL_VARIABLE  # noqa: PLC0415 - likewise
 
-    if os.environ.get(id_token.URL_VARIABLE):
+    if os.environ.get(URL_VARIABLE):
         return id_token.source(os.environ, deadline, _keep, _say)
     return _no_id_token
 

@@ -1,14 +1,11 @@
-"""The job's ID token: who may have one, and that the one we got is ours.
+"""The job's ID token: where it may be asked for, and that the one we got is ours.
 
-The runner gives a job with ``id-token: write`` the variables
-``ACTIONS_ID_TOKEN_REQUEST_URL`` and ``ACTIONS_ID_TOKEN_REQUEST_TOKEN``. What is
-asked with them, and what is tried again, is in
-:mod:`imip_secrets.runner.id_token_endpoint`.
+Whether there is one at all is in :mod:`imip_secrets.runner.id_token_permission`; what is asked, and
+what is tried again, in :mod:`imip_secrets.runner.id_token_endpoint`.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +13,7 @@ from urllib.parse import urlsplit
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
 from imip_secrets.identity import CLOCK_SECONDS, IdToken, claims_of
+from imip_secrets.runner.id_token_permission import TOKEN_VARIABLE, URL_VARIABLE, missing
 from imip_secrets.secret import Secret
 from imip_secrets.settings import LOOPBACK
 
@@ -26,12 +24,6 @@ if TYPE_CHECKING:
     from imip_secrets.deadline import Deadline
     from imip_secrets.identity import IdTokenSource
 
-URL_VARIABLE = "ACTIONS_ID_TOKEN_REQUEST_URL"
-TOKEN_VARIABLE = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # noqa: S105  # the name of a variable
-PERMISSION = "`permissions: {id-token: write, contents: read}`"
-EVENT_LIMIT = 32 * 1024 * 1024
-
-_PULL_REQUESTS = ("pull_request", "pull_request_review", "pull_request_review_comment")
 # A token of another repository or run is no proof of who this job is, however genuine it may be.
 _OF_THIS_JOB = (("repository", "GITHUB_REPOSITORY"), ("run_id", "GITHUB_RUN_ID"))
 _CHANGED = f"Look for a step of the job that sets {URL_VARIABLE}: only the runner may."
@@ -84,7 +76,7 @@ def _endpoint(environ: Mapping[str, str]) -> tuple[str, Secret]:
     """Read the runner's two variables; refuse an address that is not GitHub's."""
     url, bearer = environ.get(URL_VARIABLE, ""), environ.get(TOKEN_VARIABLE, "")
     if not url or not bearer:
-        raise ImipError(_no_permission(environ))
+        raise ImipError(missing(environ))
     if not all("!" <= char <= "~" for char in url + bearer):
         raise ImipError(_problem(f"{URL_VARIABLE} or {TOKEN_VARIABLE} holds what no request can", _CHANGED))
     try:
@@ -145,48 +137,3 @@ def _check(claims: Mapping[str, object], audience: str, environ: Mapping[str, st
     if isinstance(end, (int, float)) and end + CLOCK_SECONDS < time.time():
         remedy = "Set the runner's clock, which is ahead, or look for a proxy that keeps answers."
         raise ImipError(_problem("the token was already over when it came, by the clock of this runner", remedy))
-
-
-def _no_permission(environ: Mapping[str, str]) -> Problem:
-    """Say why the runner's variables are missing; for sure where the event tells."""
-    if _is_for_a_fork(environ):
-        return _problem(
-            "a job for a pull request from a fork has no permission to ask for an ID token",
-            "GitHub gives it none, whatever `permissions` says. Read secrets after the merge, and leave this step out "
-            "before with `if: github.event.pull_request.head.repo.full_name == github.repository`.",
-        )
-    return _problem(
-        "the job has no permission to ask for an ID token",
-        f"Add {PERMISSION} to the job (and to the job that calls it, if it is in a reusable workflow). Pull requests "
-        "from forks get no token, and what Dependabot starts gets none by default.",
-    )
-
-
-def _is_for_a_fork(environ: Mapping[str, str]) -> bool:
-    """Tell whether the event is, for sure, a pull request from another repository.
-
-    ``head.repo.fork`` does not tell: a repository that is itself a fork has pull
-    requests of its own. A fork that was deleted leaves ``head.repo`` null.
-    """
-    if environ.get("GITHUB_EVENT_NAME") not in _PULL_REQUESTS:
-        return False
-    event = _event(environ.get("GITHUB_EVENT_PATH", ""))
-    head, here = _at(event, "pull_request", "head"), _at(event, "repository", "full_name")
-    knows = isinstance(head, dict) and "repo" in head and isinstance(here, str)
-    return knows and _at(head, "repo", "full_name") != here
-
-
-def _event(path: str) -> object:
-    """Read the event that started the run, or give None where that cannot be done."""
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  # pathlib is imported by nothing else on the way to a token
-            return json.loads(file.read(EVENT_LIMIT))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _at(value: object, *keys: str) -> object:
-    """Follow keys into nested objects; None where one is missing."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

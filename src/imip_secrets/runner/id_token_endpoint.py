@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
 from imip_secrets.identity import is_jwt
-from imip_secrets.runner.id_token import PERMISSION, URL_VARIABLE
+from imip_secrets.runner.id_token_permission import PERMISSION, URL_VARIABLE
 from imip_secrets.secret import Secret
 from imip_secrets.settings import LOOPBACK
 
