@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imip_secrets.settings import Settings
     from imip_secrets.stores.base import Context, Found
     from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_login import Session
+    from imip_secrets.stores.vault_session import Session
 
 PARALLEL = 16
 """How many requests a listing makes at once."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from imip_secrets.document import Json
     from imip_secrets.stores.vault_answer import Answer
     from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_login import Session
-    from imip_secrets.stores.vault_mounts import Place
+    from imip_secrets.stores.vault_place import Place
+    from imip_secrets.stores.vault_session import Session
 
 _V2 = 2
 _SEALED_OR_DOWN = 503

@@ -5,20 +5,19 @@ A method is one function in :data:`METHODS`; those that most runs do not use are
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import re
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imip_secrets.errors import Problem, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.vault_answer import part, span, whole, words
-from imip_secrets.stores.vault_errors import unwell
+from imip_secrets.stores.vault_answer import span
+from imip_secrets.stores.vault_auth import Login, check_token, method_of
+from imip_secrets.stores.vault_session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,31 +31,7 @@ if TYPE_CHECKING:
 LOGINS = 3  # with a fresh ID token each, when it is the clocks that differ
 _TOKEN_FILE = ".vault-token"  # noqa: S105 - the file's name: where "vault login" leaves the token
 _OUT_OF_TIME = re.compile(r"\((?:exp|nbf|iat)\)|expired|not yet valid|issued in the future", re.IGNORECASE)
-_TOKEN = re.compile(rb"[!-~]+")
 _BOUND_CLAIM = re.compile(r'claim "([^"]+)"')
-
-
-class Session(NamedTuple):
-    """A login.
-
-    Args:
-        token: What is sent from now on.
-        line: Who we are, for the log.
-        who: Whose policy decides, to follow "a policy of".
-        doubt: What else may be behind a denial, with a space before it, or "".
-        ours: Whether we made the token, so that it is ours to revoke.
-        revocable: Whether it can be revoked (batch tokens cannot).
-        ends: When it ends, on the monotonic clock.
-
-    """
-
-    token: Secret
-    line: str
-    who: str
-    doubt: str = ""
-    ours: bool = False
-    revocable: bool = False
-    ends: float = math.inf
 
 
 # What each login method needs; all of it is text but the secrets.
@@ -83,13 +58,6 @@ _MEANT = {
     "vault-password": "userpass",
     "vault-github-token": "github",
 }
-
-
-def method_of(settings: Settings) -> str:
-    """Return the login method: the one that is set, else ``jwt``, unless there is no role but a token."""
-    if settings.given("vault-auth-method") or settings.given("vault-role"):
-        return settings["vault-auth-method"]
-    return "token" if settings.given("vault-token") else settings["vault-auth-method"]
 
 
 def check_login(settings: Settings) -> Iterator[Problem]:
@@ -155,68 +123,6 @@ def _jwt(context: Context, client: Callable[[], VaultClient]) -> Session:
     if not answer.ok:
         raise login.refused(client(), answer, partial(_jwt_remedy, login, role, token))
     return login.session(context, answer)
-
-
-class Login(NamedTuple):
-    """A login at a method, and the words about it.
-
-    Args:
-        address: Of Vault.
-        namespace: Where the method is.
-        mount: Where it is mounted.
-        subject: Who logs in, such as "role imip-ci"; fit to be shown.
-
-    """
-
-    address: str
-    namespace: str
-    mount: str
-    subject: str
-
-    @classmethod
-    def of(cls, settings: Settings, subject: str) -> Login:
-        """Take what the settings say."""
-        mount = settings["vault-auth-path"].strip("/") or method_of(settings)
-        return cls(settings["vault-addr"].rstrip("/"), settings["vault-namespace"].strip("/"), mount, subject)
-
-    @property
-    def shown_mount(self) -> str:
-        """The mount as Vault's own tools write it."""
-        return f"auth/{tame(self.mount, 60)}"
-
-    def session(self, context: Context, answer: Answer) -> Session:
-        """Make a session of Vault's answer, the token masked."""
-        auth = part(answer.body, "auth")
-        text = words(auth, "client_token")
-        if not text:
-            what = f"Vault at {self.address} answered the login without a token"
-            raise StoreError(what, "Does the login ask for a second factor? A job cannot give one.")
-        token = Secret(text)
-        _check_token(token, f"the answer of Vault at {self.address}")
-        context.protect(token)
-        seconds = whole(auth, "lease_duration")
-        names = auth.get("token_policies") or auth.get("policies")
-        policies = ", ".join(tame(name, 60) for name in names) if isinstance(names, list) else ""
-        lives = f" (token lives {span(seconds)})" if seconds else ""
-        held = f", policies {policies}" if policies else ""
-        return Session(
-            token,
-            f"logged in at {self.address} as {self.subject}{held}{lives}",
-            f"the {self.subject}{f' (its token has {policies})' if policies else ''}",
-            ours=True,
-            revocable=words(auth, "token_type") != "batch",
-            ends=time.monotonic() + seconds if seconds else math.inf,
-        )
-
-    def refused(self, client: VaultClient, answer: Answer, remedy: Callable[[Answer], str]) -> StoreError:
-        """Say why Vault refused, with what to change."""
-        said = answer.reason
-        if answer.status not in {400, 401, 403, 404} or "namespace not found" in said:
-            return unwell(client, answer, self.namespace)
-        place = f" in namespace {tame(self.namespace, 80)}" if self.namespace else ""
-        told = said or f"status {answer.status}"
-        what = f"Vault at {self.address} refused the login with the {self.subject} of {self.shown_mount}{place}: {told}"
-        return StoreError(what, remedy(answer))
 
 
 def _jwt_remedy(login: Login, role: str, token: IdToken, answer: Answer) -> str:
@@ -293,17 +199,10 @@ def _token(context: Context, client: Callable[[], VaultClient]) -> Session:  # n
     if not token:
         what = f"{_NO_TOKEN.where} is missing"
         raise StoreError(what, _NO_TOKEN.remedy)
-    _check_token(token, source)
+    check_token(token, source)
     context.protect(token)
     address = context.settings["vault-addr"].rstrip("/")
     return Session(token, f"using {source} at {address}", source, doubt=" If the token has expired, renew it.")
-
-
-def _check_token(token: Secret, source: str) -> None:
-    """Refuse what cannot go into a header; the errors of http.client would hold it."""
-    if not _TOKEN.fullmatch(token.reveal_bytes()):
-        what = f"{source} holds characters that no token has"
-        raise StoreError(what, "Give the token alone, without quotes or line breaks.")
 
 
 def _token_file() -> Path | None:

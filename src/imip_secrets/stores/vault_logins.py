@@ -15,8 +15,8 @@ from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
 from imip_secrets.stores.vault_answer import words
+from imip_secrets.stores.vault_auth import Login
 from imip_secrets.stores.vault_errors import unwell
-from imip_secrets.stores.vault_login import Login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import Context
     from imip_secrets.stores.vault_answer import Answer
     from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_login import Session
+    from imip_secrets.stores.vault_session import Session
 
 # Vault: "Tokens", prefixes of service, batch and recovery tokens since 1.10, and before.
 _WRAPPING = re.compile(rb"(?:hv[sbr]|[sbr])\.[!-~]+")

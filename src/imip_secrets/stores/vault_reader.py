@@ -13,7 +13,8 @@ from imip_secrets.stores import vault_errors as errors
 from imip_secrets.stores.base import Found, Lease, Version
 from imip_secrets.stores.vault_answer import moment, part, whole, words
 from imip_secrets.stores.vault_kept import Held
-from imip_secrets.stores.vault_mounts import Mounts, Place
+from imip_secrets.stores.vault_mounts import Mounts
+from imip_secrets.stores.vault_place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from imip_secrets.errors import StoreError
     from imip_secrets.stores.vault_answer import Answer
     from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_login import Session
+    from imip_secrets.stores.vault_session import Session
 
 MAX_LISTED = 10_000
 """How many secrets and folders one listing may come to."""
