@@ -106,6 +106,24 @@ class _Parts(NamedTuple):
     options: str
     key: str | None
 
+    def written_options(self) -> list[str]:
+        """Return the options one by one, as they are written."""
+        return [option for option in self.options.split("&") if option]
+
+    def shown(self, *, without: str = "", instead: str = "") -> str:
+        """Return the reference for people as it would be right.
+
+        Args:
+            without: The name of an option that is left out, or left once when it stands twice.
+            instead: What stands in its place.
+
+        """
+        options = [instead if option.partition("=")[0] == without else option for option in self.written_options()]
+        question = "?" if any(options) else ""
+        key = "" if self.key is None else f"#{self.key}"
+        right = "&".join(dict.fromkeys(filter(None, options)))
+        return tame(f"{self.scheme.name}://{self.path}{question}{right}{key}", _SHOWN)
+
 
 def parse(text: str) -> tuple[list[Line], list[Problem]]:
     """Read every line; return what is right and a problem for each line that is not.
@@ -167,7 +185,7 @@ def _check_name(name: str, text: str, star: str = "") -> None:
     """Refuse what no shell takes for a variable's name."""
     if _NAME.fullmatch(name):
         return
-    better = _NOT_NAME.sub("_", name) or "NAME"
+    better = _NOT_NAME.sub("_", name) or ("NAME_" if star else "NAME")
     if not _NAME.fullmatch(better):
         better = "_" + better
     shown = tame(name, 60)
@@ -192,7 +210,8 @@ def _reference(text: str) -> Reference:
     else:
         path = _cut_version(parts.scheme, path, options)
     if "decode" in options and "encode" in options:
-        raise _Mistake(what="decode and encode undo each other", remedy="Leave one of them out.")
+        right = parts.shown(without="encode")
+        raise _Mistake(what="decode and encode undo each other", remedy=f"Leave one of them out: {right}.")
     if "body" in options:
         options["body"] = _body(options["body"])
     return Reference(
@@ -221,7 +240,9 @@ def _cut(text: str) -> _Parts:
             remedy=f"Write it like {_guess(text)}.",
         )
     if re.search(r"\s[\w.-]+://", rest):
-        raise _Mistake(what="there are two references on one line", remedy="Write one reference per line.")
+        first, second = re.split(r"\s+(?=(?:\w+\*?\s*=\s*)?[\w.-]+://)", text, maxsplit=1)
+        remedy = f"Write one reference per line: {tame(first, _SHOWN)}, and on the next {tame(second, _SHOWN)}."
+        raise _Mistake(what="there are two references on one line", remedy=remedy)
     before, hash_mark, key = rest.partition("#")
     if hash_mark and not key:
         raise _Mistake(
@@ -235,14 +256,14 @@ def _options(parts: _Parts) -> dict[str, str]:
     """Read the options: each once, known to the store, with a value that it takes."""
     known = COMMON_OPTIONS | parts.scheme.options
     options: dict[str, str] = {}
-    for written in filter(None, parts.options.split("&")):
+    for written in parts.written_options():
         name, equals, raw = written.partition("=")
         if name not in known:
-            raise _Mistake(
-                what=f"{tame(name, 40)!r} is no option of {parts.scheme.name}://", remedy=_nearest(name, known)
-            )
+            what = f"{tame(name, 40)!r} is no option of {parts.scheme.name}://"
+            raise _Mistake(what=what, remedy=_nearest(parts, written, known))
         if name in options:
-            raise _Mistake(what=f"the option {name} is given twice", remedy="Leave one of them out.")
+            right = parts.shown(without=name, instead=written)
+            raise _Mistake(what=f"the option {name} is given twice", remedy=f"Leave one of them out: {right}.")
         options[name] = _decode(raw, f"option {name}")
         if name == "optional" and not equals:
             options[name] = "true"
@@ -250,8 +271,9 @@ def _options(parts: _Parts) -> dict[str, str]:
         if allowed and options[name] not in allowed:
             right = "optional" if name == "optional" else " or ".join(f"{name}={word}" for word in allowed)
             raise _Mistake(what=f"{tame(written, 40)!r} is no value of the option {name}", remedy=f"Write {right}.")
-        if not options[name] and name != "default":
-            raise _Mistake(what=f"the option {name} has no value", remedy=f"Write {name}=..., or leave it out.")
+        if not options[name] and (name, equals) != ("default", "="):
+            remedy = f"Write {name}=..., or leave it out: {parts.shown(without=name)}."
+            raise _Mistake(what=f"the option {name} has no value", remedy=remedy)
     return options
 
 
@@ -283,7 +305,9 @@ def _cut_version(scheme: Scheme, path: str, options: dict[str, str]) -> str:
     if not last or not scheme.version_after or len(before) != scheme.version_after:
         return path
     if options.setdefault("version", last) != last:
-        raise _Mistake(what="the path and the option version name two versions", remedy="Leave one of them out.")
+        right = f"{scheme.name}://{'/'.join(before)}?version={options['version']}"
+        what = "the path and the option version name two versions"
+        raise _Mistake(what=what, remedy=f"Leave one of them out: {tame(right, _SHOWN)}.")
     return "/".join(before)
 
 
@@ -318,7 +342,8 @@ def _decode(text: str, part: str) -> str:
     except EscapeError as error:
         raise _Mistake(what=error.what.format(f"the {part}"), remedy=error.remedy) from None
     if part == "path" and not all(char.isprintable() for char in decoded):
-        raise _Mistake(what="there is a control character in the path", remedy="Take it out.")
+        right = tame("".join(char for char in decoded if char.isprintable()), _SHOWN)
+        raise _Mistake(what="there is a control character in the path", remedy=f"Take it out: {right}.")
     return decoded
 
 
@@ -332,13 +357,17 @@ def _guess(text: str) -> str:
     word = re.split(r"\W", text, maxsplit=1)[0]
     rest = text[len(word) :]
     near = difflib.get_close_matches(word.lower(), SCHEMES, n=1, cutoff=0.5)
-    path = rest.lstrip(":/") if rest.startswith(":") else text.lstrip("/")
+    path = rest.lstrip(":/") if rest.startswith(":") or (word in SCHEMES and rest.startswith("/")) else text.lstrip("/")
     return f"{near[0] if near else 'aws'}://{tame(path or 'imip/production', _SHOWN)}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """Name the option that was probably meant, else all."""
+def _nearest(parts: _Parts, written: str, known: Iterable[str]) -> str:
+    """Show the reference with the option that was probably meant, else without and with the names of all."""
     import difflib  # noqa: PLC0415 - only a mistake needs it
 
+    name, equals, value = written.partition("=")
     near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"The options are {', '.join(sorted(known))}."
+    if near:
+        return f"Did you mean {near[0]}? Write {parts.shown(without=name, instead=near[0] + equals + value)}."
+    right = parts.shown(without=name)
+    return f"Leave it out: {right}. The options are {', '.join(sorted(known))}."

@@ -95,8 +95,8 @@ def _store_problems(lines: Iterable[Line], settings: Settings) -> Iterator[Probl
     for line in lines:
         by_scheme.setdefault(line.reference.scheme, []).append(line)
     for name, its_lines in by_scheme.items():
-        where: dict[Target, str] = {}
+        at: dict[Target, list[Line]] = {}
         for line in its_lines:
-            where.setdefault(line.reference.target, line.where)
-        for target, problem in SCHEMES[name].load().check(settings, list(where)):
-            yield problem if target is None else problem.at(where[target])
+            at.setdefault(line.reference.target, []).append(line)
+        for target, problem in SCHEMES[name].load().check(settings, list(at)):
+            yield problem if target is None else problem.at(variables.places(at[target], target))

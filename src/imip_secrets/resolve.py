@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from imip_secrets.errors import ImipError
 from imip_secrets.harvest import harvest
 from imip_secrets.leases import ended_on_failure
-from imip_secrets.variables import check_names, expand, named, place
+from imip_secrets.variables import check_names, expand, named, places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from imip_secrets.errors import Problem
     from imip_secrets.harvest import Harvest
@@ -61,7 +61,7 @@ def _named(request: Request, result: Harvest[Found]) -> Resolved:
                 failures.setdefault((line.reference.scheme, target, mistake.at("")), []).append(line)
     problems = [
         *result.problems,
-        *(problem.at(_places(lines, target)) for (_, target, problem), lines in failures.items()),
+        *(problem.at(places(lines, target)) for (_, target, problem), lines in failures.items()),
         *check_names(map(named, variables), request.allowed),
     ]
     if problems:
@@ -77,14 +77,6 @@ def look(
         return expand(line, target, found, transform), ()
     except ImipError as error:
         return [], error.problems
-
-
-def _places(lines: Sequence[Line], target: Target) -> str:
-    """Say where a failure is that several lines may share: one secret is often on many."""
-    first, *others = dict.fromkeys(lines)
-    numbers = ", ".join(str(line.number) for line in others)
-    more = f" (and line{'s' if len(others) > 1 else ''} {numbers})" if others else ""
-    return place(first, target) + more
 
 
 def _once(variables: Iterable[Variable]) -> tuple[Variable, ...]:

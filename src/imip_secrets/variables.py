@@ -13,7 +13,7 @@ from imip_secrets.names import Origin
 from imip_secrets.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from imip_secrets.references import Line, Reference
     from imip_secrets.stores.base import Found, Target
@@ -144,6 +144,14 @@ def expand(line: Line, target: Target, found: Found | ImipError, transform: str)
 def place(line: Line, target: Target) -> str:
     """Return the place that a problem with one target of a line is at."""
     return line.where + _in_brackets(_part(line.reference, target, None))
+
+
+def places(lines: Sequence[Line], target: Target) -> str:
+    """Return the place that a problem is at which several lines may share: one secret is often on many."""
+    first, *others = dict.fromkeys(lines)
+    numbers = ", ".join(str(line.number) for line in others)
+    more = f" (and line{'s' if len(others) > 1 else ''} {numbers})" if others else ""
+    return place(first, target) + more
 
 
 def _expanded(take: _Taker, found: Found | ImipError) -> list[Variable]:

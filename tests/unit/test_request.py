@@ -121,10 +121,10 @@ def test_a_store_that_is_not_used_is_not_asked(memory: Memory) -> None:
     assert memory.checked == ["a"]
 
 
-def test_the_mistake_of_a_target_is_at_its_first_line() -> None:
+def test_the_mistake_of_a_target_names_every_line_that_it_is_on() -> None:
     with registered(Memory(problems={"b": Problem("that is no name", remedy="Write another.")})):
-        assert mistakes("memory://a\nB = memory://b\nC = memory://b#k") == [
-            "line 2, memory://b: that is no name. Write another."
+        assert mistakes("memory://a\nB = memory://b\nC = memory://b#k\nD = memory://b") == [
+            "line 2, memory://b (and lines 3, 4): that is no name. Write another."
         ]
 
 

@@ -123,7 +123,8 @@ def _target(target: Target, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from _name(target.path)
         yield from check_region(target, settings["aws-region"])
     if target.version and target.stage:
-        yield "version and stage are two ways to name one version", "Leave one of them out."
+        remedy = "Leave one of them out, as in aws://imip/production?stage=AWSPREVIOUS."
+        yield "version and stage are two ways to name one version", remedy
     if target.version and not _VERSION.fullmatch(target.version):
         what = (
             f"{tame(target.version, _SHOWN)!r} is no version id of AWS, which has 32 to 64 letters, digits and hyphens"
@@ -137,7 +138,8 @@ def _name(name: str) -> Iterator[tuple[str, str]]:
     # An empty text is the start of every name: of a listing, for the grammar has no other empty path.
     if name and not _NAME.fullmatch(name):
         what = f"{tame(name, _SHOWN)!r} is no name of a secret in AWS"
-        yield what, "Names have up to 512 letters, digits and characters of /_+=.@-! and no others."
+        remedy = "Names have up to 512 letters, digits and characters of /_+=.@-! and no others; options follow a ?"
+        yield what, f"{remedy}: aws://imip/production?optional."
 
 
 def _arn(target: Target) -> Iterator[tuple[str, str]]:

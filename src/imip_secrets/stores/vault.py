@@ -255,7 +255,8 @@ def _check_target(target: Target) -> Iterator[Problem]:
     segments = target.path.removesuffix("/").split("/")
     folder = target.path.endswith("/")
     if not all(segment.strip(".") for segment in segments):
-        yield Problem("a part of the path is empty or consists of dots", remedy="Write it as vault kv get shows it.")
+        remedy = "Write it as vault kv get shows it: vault://secret/imip/production."
+        yield Problem("a part of the path is empty or consists of dots", remedy=remedy)
     elif len(segments) == 1 and not folder:
         shown = tame(segments[0], 80)
         yield Problem("there is no mount in the path", remedy=f"Write MOUNT/PATH, such as vault://secret/{shown}.")
@@ -264,6 +265,7 @@ def _check_target(target: Target) -> Iterator[Problem]:
             f"{tame(target.version, 40)!r} is no version", remedy="Write a whole number above 0, as version=3."
         )
     if target.version and target.body is not None:
-        yield Problem("version means a secret, and body an engine that makes one", remedy="Leave one of them out.")
+        remedy = "Leave one of them out, as in vault://secret/imip/production?version=3."
+        yield Problem("version means a secret, and body an engine that makes one", remedy=remedy)
     if target.namespace and not _NAMESPACE.fullmatch(target.namespace.strip("/")):
         yield Problem("the option namespace holds no namespace", remedy=_NAMESPACE_REMEDY)

@@ -71,6 +71,7 @@ def test_arns_of_every_partition_need_no_other_region(partition: str, region: st
     ("target", "what"),
     [
         (Target("two words"), "'two words' is no name of a secret in AWS"),
+        (Target("imip ?optional"), "options follow a ?: aws://imip/production?optional."),
         (Target("x" * 513), "is no name of a secret in AWS"),
         (Target("naïve"), "is no name of a secret in AWS"),
         (Target("a", region="us-east"), "'us-east' is no region of AWS"),
