@@ -37,13 +37,16 @@ class Bundle:
     """
 
     def __init__(self, folder: str) -> None:
-        """Read the manifest, lines as sha256sum writes them, and look at what is no code: that, others open."""
+        """Read the manifest, lines as sha256sum writes them, and all its files but byte-code, which the loader reads.
+
+        Where there is byte-code Python never opens the source beside it; one that was changed is refused all the same.
+        """
         self.folder = folder
         with open(os.path.join(folder, "MANIFEST"), encoding="utf-8", errors="replace") as file:
             self.digests = {line[66:]: line[:64] for line in file.read().splitlines()}
         for name in self.digests:
-            if not name.endswith((".py", ".pyc")) and not name.startswith("licences/"):
-                self.read(os.path.join(folder, *name.split("/")))
+            if not name.endswith(".pyc"):
+                self.read(folder + os.sep + name.replace("/", os.sep))
 
     def read(self, path: str) -> bytes:
         """Return a file's content; without a file, raise OSError."""

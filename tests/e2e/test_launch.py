@@ -503,6 +503,8 @@ SOURCE, BYTE_CODE = "imip_secrets/errors.py", f"imip_secrets/__pycache__/errors.
     [
         pytest.param(BYTE_CODE, True, flip, id="a byte of byte-code"),
         pytest.param(SOURCE, False, flip, id="a byte of a source"),
+        pytest.param(SOURCE, True, flip, id="a byte of a source that has byte-code"),
+        pytest.param("imip_secrets/audit/page.py", True, flip, id="a byte of a source that nothing imports"),
         pytest.param("data.json", True, flip, id="a byte of data"),
         pytest.param("data.json", True, Path.unlink, id="no data"),
         pytest.param(SOURCE, True, Path.unlink, id="no module"),
