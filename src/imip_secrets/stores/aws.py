@@ -16,6 +16,8 @@ from imip_secrets.stores.base import Found, Version
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from botocore.client import BaseClient
+
     from imip_secrets.stores.aws_errors import Place
     from imip_secrets.stores.aws_session import AwsSession
     from imip_secrets.stores.base import Context, Target
@@ -61,13 +63,13 @@ class AwsStore:
         session, place = self._at(target)
         version = {"VersionId": target.version} if target.version else {"VersionStage": target.stage or _CURRENT}
 
-        return session.insist(partial(_read, session, place, version), place.not_read, renew=True)
+        return session.ask(_SERVICE, place.region, partial(_read, place, version), place.not_read)
 
     def version_of(self, target: Target) -> Version | None:
         """Give the version that a read would give; needs ``secretsmanager:DescribeSecret``, or there is none."""
         session, place = self._at(target)
         try:
-            stages = session.insist(partial(_stages, session, place), place.not_read, renew=True)
+            stages = session.ask(_SERVICE, place.region, partial(_stages, place), place.not_read)
         except MissingError:
             raise
         except StoreError:
@@ -101,7 +103,7 @@ class AwsStore:
         token: str | None = ""
         while token is not None:
             page = {**narrowed, **({"NextToken": token} if token else {})}
-            names, token = session.insist(partial(_page, session, place, page), place.not_listed, renew=True)
+            names, token = session.ask(_SERVICE, place.region, partial(_page, page), place.not_listed)
             yield from names
 
     def close(self) -> None:
@@ -117,12 +119,11 @@ class AwsStore:
         return session, Place(target, region_of(target, self._context.settings), identity.role, identity.account)
 
 
-def _read(session: AwsSession, place: Place, version: Mapping[str, str]) -> Found:
+def _read(place: Place, version: Mapping[str, str], client: BaseClient) -> Found:
     """Read a secret once: text or bytes, exactly one of them.
 
     botocore makes an empty answer of one that it cannot read; that must not become an empty secret.
     """
-    client = session.client(_SERVICE, place.region)
     answer: Mapping[str, Any] = client.get_secret_value(SecretId=place.target.path, **version)
     values = [answer[name] for name in ("SecretString", "SecretBinary") if answer.get(name) is not None]
     if len(values) != 1:
@@ -130,15 +131,15 @@ def _read(session: AwsSession, place: Place, version: Mapping[str, str]) -> Foun
     return Found(Secret(values[0]), version=tame(answer.get("VersionId", ""), 80), changed=answer.get("CreatedDate"))
 
 
-def _stages(session: AwsSession, place: Place) -> Mapping[str, Sequence[str]]:
+def _stages(place: Place, client: BaseClient) -> Mapping[str, Sequence[str]]:
     """Describe a secret once: the labels of its versions."""
-    answer: Mapping[str, Any] = session.client(_SERVICE, place.region).describe_secret(SecretId=place.target.path)
+    answer: Mapping[str, Any] = client.describe_secret(SecretId=place.target.path)
     stages: Mapping[str, Sequence[str]] = answer.get("VersionIdsToStages") or {}
     return stages
 
 
-def _page(session: AwsSession, place: Place, page: Mapping[str, Any]) -> tuple[Sequence[str], str | None]:
+def _page(page: Mapping[str, Any], client: BaseClient) -> tuple[Sequence[str], str | None]:
     """List a page once: the names on it, and what the next page is asked for with."""
-    answer: Mapping[str, Any] = session.client(_SERVICE, place.region).list_secrets(MaxResults=_PAGE, **page)
+    answer: Mapping[str, Any] = client.list_secrets(MaxResults=_PAGE, **page)
     names = [entry["Name"] for entry in answer["SecretList"] if entry.get("DeletedDate") is None]
     return names, answer.get("NextToken") or None

@@ -73,7 +73,7 @@ def take_ambient(session: AwsSession, context: Context) -> Identity:
         StoreError: nothing is found, or what is found does not work.
 
     """
-    credentials = session.insist(session.ambient_credentials, lambda refusal: refusal.other("give credentials"))
+    credentials = session.log_in(session.ambient_credentials, lambda refusal: refusal.other("give credentials"))
     if credentials is None:
         what = "there are no AWS credentials"
         remedy = (
@@ -118,7 +118,7 @@ class WebIdentity:
             ImipError: AWS refuses, or no further ID token is to be had.
 
         """
-        return self._session.insist(self._ask, self._explain)
+        return self._session.log_in(self._ask, self._explain)
 
     def _ask(self) -> Identity:
         if time.monotonic() >= self._until:

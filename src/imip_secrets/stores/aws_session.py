@@ -130,20 +130,31 @@ class AwsSession:
             credentials.get_frozen_credentials()
         return credentials
 
-    def insist(self, ask: Callable[[], T], explain: Callable[[Refusal], Failure], *, renew: bool = False) -> T:
-        """Return what ``ask`` returns; try again what may pass.
+    def ask(
+        self, service: str, region: str, ask: Callable[[BaseClient], T], explain: Callable[[Refusal], Failure]
+    ) -> T:
+        """Return what ``ask`` makes of a service's client; try again what may pass, log in anew when a session ends.
 
         Args:
-            ask: One try: it calls botocore, and may raise ``Failure``.
+            service: The service, as botocore calls it.
+            region: Where.
+            ask: One try: it calls the client that it is given, another after a new login, and may raise ``Failure``.
             explain: Says what a refusal of the service means.
-            renew: Whether to log in anew where the session is over; ``ask`` takes its client at each try then.
 
         Raises:
             StoreError: the last failure.
 
         """
-        once = self._try if renew else _once
-        return self._patience.insist(lambda: once(ask, explain))
+        return self._patience.insist(lambda: self._try(lambda: ask(self.client(service, region)), explain))
+
+    def log_in(self, ask: Callable[[], T], explain: Callable[[Refusal], Failure]) -> T:
+        """Do what :meth:`ask` does, for a login: no session can end while there is none.
+
+        Raises:
+            StoreError: the last failure.
+
+        """
+        return self._patience.insist(lambda: _once(ask, explain))
 
     def _try(self, ask: Callable[[], T], explain: Callable[[Refusal], Failure]) -> T:
         """Try once, or twice when there is a new login in between."""

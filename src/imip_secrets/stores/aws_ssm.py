@@ -17,7 +17,7 @@ from imip_secrets.stores.aws_ssm_check import check
 from imip_secrets.stores.base import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from botocore.client import BaseClient
 
@@ -124,8 +124,8 @@ class SsmStore:
         session, parameter = self._at(target)
         path = target.path[: target.path.rindex("/")] or "/"
         asked = {"Path": path, "Recursive": deep, "WithDecryption": True, "MaxResults": _PAGE}
-        ask = partial(session.client(_SERVICE, parameter.region).get_parameters_by_path, **asked)
-        for entry in _pages(session, ask, lambda refusal: parameter.not_listed_by_path(refusal, path)):
+        ask = partial(_page, "get_parameters_by_path", asked)
+        for entry in _pages(session, parameter, ask, lambda refusal: parameter.not_listed_by_path(refusal, path)):
             yield str(entry["Name"]), _found(entry)
 
     def _described(self, target: Target) -> Iterator[str]:
@@ -133,8 +133,8 @@ class SsmStore:
         session, parameter = self._at(target)
         begins = [{"Key": "Name", "Option": "BeginsWith", "Values": [target.path]}] if target.path else []
         asked = {"MaxResults": _NAMES_PAGE, **({"ParameterFilters": begins} if begins else {})}
-        ask = partial(session.client(_SERVICE, parameter.region).describe_parameters, **asked)
-        for entry in _pages(session, ask, parameter.not_described):
+        ask = partial(_page, "describe_parameters", asked)
+        for entry in _pages(session, parameter, ask, parameter.not_described):
             yield str(entry["Name"])
 
     def _ask(self, targets: Sequence[Target]) -> Outcomes:
@@ -152,8 +152,8 @@ class SsmStore:
             return parameter.not_read(refusal)
 
         try:
-            return session.insist(
-                lambda: self._get_parameters(session.client(_SERVICE, parameter.region), targets), explain, renew=True
+            return session.ask(
+                _SERVICE, parameter.region, lambda client: self._get_parameters(client, targets), explain
             )
         except StoreError:
             if refused:
@@ -196,12 +196,11 @@ class SsmStore:
             if outcome:
                 return outcome
 
-        def ask() -> Found:
-            client = session.client(_SERVICE, parameter.region)
+        def ask(client: BaseClient) -> Found:
             answer: Mapping[str, Any] = client.get_parameter(Name=_id(target), WithDecryption=True)
             return _found(answer["Parameter"])
 
-        return session.insist(ask, parameter.not_read, renew=True)
+        return session.ask(_SERVICE, parameter.region, ask, parameter.not_read)
 
     def _at(self, target: Target) -> tuple[AwsSession, Parameter]:
         """Return what to ask with, and the words for what is asked."""
@@ -216,19 +215,22 @@ class SsmStore:
 
 def _pages(
     session: AwsSession,
-    ask: partial[Mapping[str, Any]],
-    explain: Any,  # noqa: ANN401
+    parameter: Parameter,
+    ask: Callable[[Mapping[str, str], BaseClient], tuple[list[Mapping[str, Any]], str | None]],
+    explain: Callable[[Refusal], Failure],
 ) -> Iterator[Mapping[str, Any]]:
     """Give the parameters of all pages; a page may be empty, and not be the last."""
     token: str | None = ""
     while token is not None:
         more = {"NextToken": token} if token else {}
-        entries, token = session.insist(partial(_page, ask, more), explain)
+        entries, token = session.ask(_SERVICE, parameter.region, partial(ask, more), explain)
         yield from entries
 
 
-def _page(ask: partial[Mapping[str, Any]], more: Mapping[str, str]) -> tuple[list[Mapping[str, Any]], str | None]:
-    answer = ask(**more)
+def _page(
+    operation: str, asked: Mapping[str, Any], more: Mapping[str, str], client: BaseClient
+) -> tuple[list[Mapping[str, Any]], str | None]:
+    answer: Mapping[str, Any] = getattr(client, operation)(**asked, **more)
     return [*answer["Parameters"]], answer.get("NextToken") or None
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imip_secrets.errors import StoreError
-from imip_secrets.stores.base import Target
+from imip_secrets.secret import Secret
+from imip_secrets.stores.base import Found, Target
+from imip_secrets.stores.describing import open_describer
+from imip_secrets.stores.writers import open_writer
 from stand_ins.aws_script import KEYS, Run, refusal, secret, session, sts_refusal
 from stand_ins.faults import json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OVER = refusal("ExpiredTokenException", "The security token included in the request is expired")
 TARGET = Target("imip/production")
@@ -76,6 +83,62 @@ def test_parameters_go_on_with_a_new_session_too() -> None:
         assert run.logged_in().fetch(Target("/imip/a")).value.reveal() == "there"
         assert len(run.logins) == 2
         assert NEW[0] in run.reads[-1].headers["authorization"]
+
+
+VALUE, AT = Secret("a new value"), 1_700_000_000
+PARAMETERS = {"Parameters": [{"Name": "/imip/a", "Value": "there", "Version": 1, "LastModifiedDate": AT}]}
+VERSION = "v" * 32
+
+
+@pytest.mark.parametrize(
+    ("opened", "ask", "answer"),
+    [
+        ("aws-ssm", lambda store: store.list(Target("/imip/"), deep=True), PARAMETERS),
+        ("aws-ssm", lambda store: store.list(Target("imip-"), deep=True), PARAMETERS),
+        ("writer", lambda store: store.write(TARGET, VALUE, None), {"Name": "imip/production"}),
+        ("writer", lambda store: store.stage(TARGET, VALUE), {"Name": "imip/production"}),
+        ("writer", lambda store: store._move(TARGET, "AWSCURRENT", MoveToVersionId=VERSION), {}),
+        ("writer", lambda store: store.start_rotation(TARGET, "", 0), {}),
+        ("writer", lambda store: store.has_rotated(TARGET, VERSION), {}),
+        ("describer", lambda store: store.describe(TARGET), {"CreatedDate": AT}),
+        ("describer", lambda store: list(store.reads(TARGET, 30)), {"Events": []}),
+        ("describer-ssm", lambda store: store.describe(Target("/imip/a")), PARAMETERS),
+    ],
+)
+def test_whatever_is_asked_goes_on_with_a_new_session(
+    opened: str, ask: Callable[[Any], object], answer: dict[str, object]
+) -> None:
+    scheme = "aws-ssm" if opened.endswith("ssm") else "aws"
+    with Run(OVER, json_answer(answer), scheme=scheme, login=(session(), session(keys=NEW))) as run:
+        store: Any = run.store
+        if opened == "writer":
+            store = open_writer("aws", run.context)
+        if opened.startswith("describer"):
+            store = open_describer(scheme, run.context)
+        store.login()
+        ask(store)
+        store.close()
+        assert len(run.logins) == len(run.audiences) == 2
+        first, *others = (request.headers["authorization"] for request in run.reads)
+        assert KEYS[0] in first
+        assert others
+        assert all(NEW[0] in other for other in others)
+        assert run.reads[0].body == run.reads[1].body  # the same request, its token too
+
+
+def test_a_write_that_comes_after_a_look_is_sent_once_with_the_new_session() -> None:
+    written = json_answer({"Name": "imip/production", "VersionId": "n" * 32})
+    with Run(secret("old", VersionId=VERSION), OVER, written, login=(session(), session(keys=NEW))) as run:
+        writer: Any = open_writer("aws", run.context)
+        writer.login()
+        writer.write(TARGET, VALUE, Found(Secret("old"), version=VERSION))
+        writer.close()
+        assert [request.headers["x-amz-target"].partition(".")[2] for request in run.reads] == [
+            "GetSecretValue",
+            "PutSecretValue",
+            "PutSecretValue",
+        ]
+        assert run.reads[1].body == run.reads[2].body
 
 
 def test_credentials_that_we_did_not_make_are_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:

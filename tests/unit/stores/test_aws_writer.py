@@ -72,10 +72,9 @@ def denial(name: str) -> Step:
             denial("CreateSecret"),
             ["writing the secret imip/production", "is denied", f"to {ROLE}", "Allow secretsmanager:CreateSecret on"],
         ),
-        (refusal("ExpiredTokenException", "it is expired"), ["the AWS session is over"]),
         (refusal("InvalidParameterException", "no such name"), ["refused to write the secret", "no such name"]),
     ],
-    ids=["exists", "deleted", "limit", "denied", "expired", "other"],
+    ids=["exists", "deleted", "limit", "denied", "other"],
 )
 def test_what_aws_has_against_a_new_secret_is_said_at_once(step: Step, words: list[str]) -> None:
     with writer(step) as (store, run):
@@ -83,6 +82,12 @@ def test_what_aws_has_against_a_new_secret_is_said_at_once(step: Step, words: li
         asked = [action(request) for request in run.reads]
     assert [word for word in words if word not in text] == []
     assert asked == ["CreateSecret"]
+
+
+def test_a_session_that_is_over_again_ends_the_write() -> None:
+    with writer(refusal("ExpiredTokenException", "it is expired")) as (store, run):
+        assert "the AWS session is over" in said(lambda: store.write(TARGET, NEW, None))
+        assert [action(request) for request in run.reads] == ["CreateSecret"] * 2
 
 
 def test_a_repeated_write_is_the_same_write() -> None:

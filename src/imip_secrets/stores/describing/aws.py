@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imip_secrets.foreign import tame
@@ -15,8 +16,6 @@ from imip_secrets.stores.describing.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from botocore.client import BaseClient
 
     from imip_secrets.stores.aws_errors import Place, Refusal
     from imip_secrets.stores.base import Context, Target
@@ -62,8 +61,8 @@ class AwsDescriber(AwsStore):
 
         """
         session, place = self._at(target)
-        call = partial(session.client(_SERVICE, place.region).describe_secret, SecretId=target.path)
-        answer = session.insist(call, partial(_not_described, place))
+        call = methodcaller("describe_secret", SecretId=target.path)
+        answer = session.ask(_SERVICE, place.region, call, partial(_not_described, place))
         stages: dict[str, list[str]] = answer.get("VersionIdsToStages") or {}
         return Facts(
             made=_moment(answer.get("CreatedDate")),
@@ -86,7 +85,6 @@ class AwsDescriber(AwsStore):
 
         """
         session, place = self._at(target)
-        client = session.client(_TRAIL, place.region)
         until = datetime.now(timezone.utc)
         asked = {
             "LookupAttributes": [{"AttributeKey": "EventName", "AttributeValue": _READS}],
@@ -96,7 +94,8 @@ class AwsDescriber(AwsStore):
         token = ""
         for _ in range(MAX_PAGES):
             page = {**asked, **({"NextToken": token} if token else {})}
-            answer = session.insist(partial(client.lookup_events, **page), partial(_not_looked_up, place))
+            call = methodcaller("lookup_events", **page)
+            answer = session.ask(_TRAIL, place.region, call, partial(_not_looked_up, place))
             yield from filter(None, map(_read, answer.get("Events") or []))
             token = answer.get("NextToken") or ""
             if not token:
@@ -109,17 +108,12 @@ class AwsDescriber(AwsStore):
         if current is None:
             return None
         session, place = self._at(target)
-        client = session.client(_SERVICE, place.region)
+        call = methodcaller("list_secret_version_ids", SecretId=target.path)
         try:
-            answer = session.insist(partial(_versions, client, target), partial(_not_described, place))
+            answer = session.ask(_SERVICE, place.region, call, partial(_not_described, place)).get("Versions") or []
         except Exception:  # noqa: BLE001 - one more permission, which many roles lack: the secret's own date must do
             return None
         return next((_moment(each.get("CreatedDate")) for each in answer if each.get("VersionId") == current), None)
-
-
-def _versions(client: BaseClient, target: Target) -> list[dict[str, Any]]:
-    answer: dict[str, Any] = client.list_secret_version_ids(SecretId=target.path)
-    return answer.get("Versions") or []
 
 
 def _read(event: dict[str, Any]) -> Read | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from imip_secrets.stores.aws_access import logged_in
@@ -35,8 +35,8 @@ class AwsSsmDescriber(SsmStore):
         region = target.region or self._context.settings["aws-region"]
         place = Parameter(target, region, identity.role, identity.account)
         wanted = [{"Key": "Name", "Option": "Equals", "Values": [target.path]}]
-        call = partial(session.client("ssm", region).describe_parameters, ParameterFilters=wanted)
-        found = session.insist(call, place.not_described).get("Parameters") or []
+        call = methodcaller("describe_parameters", ParameterFilters=wanted)
+        found = session.ask("ssm", region, call, place.not_described).get("Parameters") or []
         if not found:
             raise place.missing().error()
         changed, version = found[0].get("LastModifiedDate"), found[0].get("Version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -43,16 +44,15 @@ class AwsWriter(AwsStore):
 
         """
         session, place = self._at(target)
-        client = session.client(_SERVICE, place.region)
         parameters = {"SecretString": value.reveal(), "ClientRequestToken": str(uuid4())}
         if before is None:
-            call = partial(client.create_secret, Name=target.path, **parameters)
-            session.insist(call, partial(_not_written, place, "CreateSecret"))
+            call = methodcaller("create_secret", Name=target.path, **parameters)
+            session.ask(_SERVICE, place.region, call, partial(_not_written, place, "CreateSecret"))
             return
         if self._version(target) != before.version:
             raise ChangedError(place.shown)
-        call = partial(client.put_secret_value, SecretId=target.path, **parameters)
-        session.insist(call, partial(_not_written, place, "PutSecretValue"))
+        call = methodcaller("put_secret_value", SecretId=target.path, **parameters)
+        session.ask(_SERVICE, place.region, call, partial(_not_written, place, "PutSecretValue"))
 
     def staged(self, target: Target) -> Found | None:
         """Return the version with the label AWSPENDING, unless it is the current one (a rotation that has ended).
@@ -75,14 +75,14 @@ class AwsWriter(AwsStore):
 
         """
         session, place = self._at(target)
-        call = partial(
-            session.client(_SERVICE, place.region).put_secret_value,
+        call = methodcaller(
+            "put_secret_value",
             SecretId=target.path,
             SecretString=value.reveal(),
             ClientRequestToken=str(uuid4()),
             VersionStages=[_PENDING],
         )
-        session.insist(call, partial(_not_written, place, "PutSecretValue"))
+        session.ask(_SERVICE, place.region, call, partial(_not_written, place, "PutSecretValue"))
 
     def switch(self, target: Target, staged: Found, before: Found) -> None:
         """Move the label AWSCURRENT; AWS gives AWSPREVIOUS to the version that had it.
@@ -125,15 +125,15 @@ class AwsWriter(AwsStore):
         """
         session, place = self._at(target)
         token = str(uuid4())
-        call = partial(
-            session.client(_SERVICE, place.region).rotate_secret,
+        call = methodcaller(
+            "rotate_secret",
             SecretId=target.path,
             ClientRequestToken=token,
             RotateImmediately=True,
             **({"RotationLambdaARN": function} if function else {}),
             **({"RotationRules": {"AutomaticallyAfterDays": days}} if days else {}),
         )
-        session.insist(call, partial(_not_rotated, place))
+        session.ask(_SERVICE, place.region, call, partial(_not_rotated, place))
         return token
 
     def has_rotated(self, target: Target, version: str) -> bool:
@@ -144,20 +144,15 @@ class AwsWriter(AwsStore):
 
         """
         session, place = self._at(target)
-        call = partial(session.client(_SERVICE, place.region).describe_secret, SecretId=target.path)
-        answer = session.insist(call, partial(_not_written, place, "DescribeSecret"))
+        call = methodcaller("describe_secret", SecretId=target.path)
+        answer = session.ask(_SERVICE, place.region, call, partial(_not_written, place, "DescribeSecret"))
         stages: dict[str, list[str]] = answer.get("VersionIdsToStages") or {}
         return _CURRENT in stages.get(version, [])
 
     def _move(self, target: Target, label: str, **versions: str) -> None:
         session, place = self._at(target)
-        call = partial(
-            session.client(_SERVICE, place.region).update_secret_version_stage,
-            SecretId=target.path,
-            VersionStage=label,
-            **versions,
-        )
-        session.insist(call, partial(_not_written, place, "UpdateSecretVersionStage"))
+        call = methodcaller("update_secret_version_stage", SecretId=target.path, VersionStage=label, **versions)
+        session.ask(_SERVICE, place.region, call, partial(_not_written, place, "UpdateSecretVersionStage"))
 
     def _version(self, target: Target) -> str:
         try:
