@@ -99,9 +99,7 @@ def test_an_approle_logs_in_and_leaves_no_token(vault: Vault) -> None:
     before = vault.accessors()
     given = secret_id(vault)
     job = Job(vault.url, "approle", vault_role_id=role_id(vault), vault_secret_id=given)
-    assert job.line() == (
-        f"logged in at {vault.url} as role id {role_id(vault)}, policies default, imip (token lives 20m)"
-    )
+    assert job.line() == f"logged in at {vault.url} as AppRole ci, policies default, imip (token lives 20m)"
     assert job.caller.protected[0] == given
     assert len(job.caller.protected) == 2
     assert vault.accessors() == before
@@ -117,7 +115,8 @@ def test_a_refused_approle_names_the_mount_and_what_may_be_wrong(vault: Vault) -
     used = secret_id(vault)
     vault.do("POST", "auth/approle/role/ci/secret-id/destroy", {"secret_id": used})
     said = Job(vault.url, "approle", vault_role_id=role_id(vault), vault_secret_id=used).refusal()
-    assert f"with the role id {role_id(vault)} of auth/approle: invalid role or secret ID" in said
+    assert "with the role id of the input vault-role-id of auth/approle: invalid role or secret ID" in said
+    assert role_id(vault) not in said
     assert "vault write -f auth/approle/role/ROLE/secret-id makes another" in said
     said = Job(vault.url, "approle", vault_role_id="none", vault_secret_id=used).refusal()
     assert "Vault does not say which is wrong" in said

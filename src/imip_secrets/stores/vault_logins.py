@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.vault_answer import words
+from imip_secrets.stores.vault_answer import part, words
 from imip_secrets.stores.vault_auth import Login
 from imip_secrets.stores.vault_errors import unwell
 
@@ -61,7 +61,8 @@ def log_in(context: Context, client: Callable[[], VaultClient], name: str) -> Se
     login = Login.of(settings, method.subject(settings))
     answer = method.ask(context, client(), login)
     if answer.ok:
-        return login.session(context, answer)
+        named = words(part(part(answer.body, "auth"), "metadata"), "role_name")
+        return (login._replace(subject=f"AppRole {tame(named, 60)}") if named else login).session(context, answer)
 
     def remedy(refused: Answer) -> str:
         text = next(text for pattern, text in method.remedies if re.search(pattern, refused.reason, re.IGNORECASE))
@@ -199,7 +200,8 @@ _NO_MOUNT = (
 _ADDRESSES = ("cidr|source address", "Let secret_id_bound_cidrs and token_bound_cidrs hold this machine's address.")
 METHODS: Mapping[str, Method] = {
     "approle": Method(
-        lambda settings: f"role id {tame(settings['vault-role-id'], 60)}",
+        # Not the id itself: it is half of a credential.
+        lambda _: "role id of the input vault-role-id",
         _approle,
         (
             _ADDRESSES,
