@@ -62,15 +62,19 @@ def _run_page(vault: Vault, gitlab: Issuer, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def clean() -> dict[str, str]:
+    """Return the environment without what leads to a store or belongs to a job."""
+    foreign = ("GITHUB_", "ACTIONS_", "VAULT_", "BAO_", "IMIP_")
+    return {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+
+
 def run(vault: Vault, **variables: str) -> subprocess.CompletedProcess[str]:
     settings = ["--vault-addr", vault.url, "--vault-auth-path", "gitlab", "--vault-role", "imip-gitlab"]
     settings += ["--vault-audience", AUDIENCE]
     program = [sys.executable, "-m", "imip_secrets", "run", *settings, "vault://secret/imip"]
-    foreign = ("GITHUB_", "ACTIONS_", "VAULT_", "BAO_", "IMIP_")
-    clean = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
     return subprocess.run(
         [*program, "--", sys.executable, "-c", SHOW],
-        env={**clean, "GITLAB_CI": "true", **variables},
+        env={**clean(), "GITLAB_CI": "true", **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -92,6 +96,58 @@ def test_a_token_from_a_file_and_from_a_command(vault: Vault, gitlab: Issuer, tm
     assert run(vault, IMIP_ID_TOKEN_FILE=str(file)).returncode == 0
     read = f'"{sys.executable}" -c "print(open(\'{file.as_posix()}\').read())"'
     assert run(vault, IMIP_ID_TOKEN_COMMAND=read).returncode == 0
+
+
+LOAD = """
+from imip_secrets import ImipError, load_secrets
+settings = {"vault-auth-path": "gitlab", "vault-role": "imip-gitlab", "vault-audience": %r}
+try:
+    with load_secrets("vault://secret/imip", settings=settings) as secrets:
+        print(secrets["KEY"])
+        secrets.refresh()
+except ImipError as error:
+    print(error)
+"""
+
+
+def load(vault: Vault, **variables: str) -> str:
+    """Return what an application prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD % AUDIENCE],
+        env={**clean(), "VAULT_ADDR": vault.url, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_an_application_logs_in_with_what_it_is_handed(vault: Vault, gitlab: Issuer, tmp_path: Path) -> None:
+    before = vault.accessors()
+    file = tmp_path / "token"
+    file.write_text(gitlab.token(AUDIENCE))
+    read = f'"{sys.executable}" -c "print(open(\'{file.as_posix()}\').read())"'
+    handed = {"IMIP_ID_TOKEN_VAULT": gitlab.token(AUDIENCE)}, {"IMIP_ID_TOKEN_FILE": str(file)}
+    for variables in (*handed, {"IMIP_ID_TOKEN_COMMAND": read}):
+        assert load(vault, **variables) == f"{VALUE}\n"
+    assert vault.accessors() == before
+
+
+def test_an_application_is_told_what_is_wrong_with_its_token(vault: Vault, gitlab: Issuer) -> None:
+    token = gitlab.token(AUDIENCE, project_id="21")
+    cases = {
+        token: "fit the claim project_id.",
+        gitlab.token("https://other.example"): f"there is none for the audience {AUDIENCE}: IMIP_ID_TOKEN is for",
+        gitlab.token(AUDIENCE, exp=int(time.time()) - 3600): "the token of IMIP_ID_TOKEN ended 60 min ago",
+        "": "this login needs an ID token, and there is none. Hand one over as IMIP_ID_TOKEN_FILE or IMIP_ID_TOKEN;",
+    }
+    for handed, expected in cases.items():
+        said = load(vault, IMIP_ID_TOKEN=handed)
+        assert len(said.splitlines()) == 1
+        assert expected in said
+        assert "eyJ" not in said
 
 
 def test_what_openbao_has_against_a_token_is_said_in_one_line(vault: Vault, gitlab: Issuer) -> None:

@@ -214,19 +214,24 @@ def _say(text: str) -> None:
 
 
 def _id_tokens(deadline: Deadline) -> IdTokenSource:
-    from imip_secrets.runner import id_token  # noqa: PLC0415 - what makes requests is imported with the first of them
-    from imip_secrets.runner.id_token_permission import URL_VARIABLE  # noqa: PLC0415 - likewise
+    """Return what gives an ID token to a login that asks for one: most applications have other credentials."""
 
-    if os.environ.get(URL_VARIABLE):
-        return id_token.source(os.environ, deadline, _keep, _say)
-    return _no_id_token
+    def id_token(audience: str) -> IdToken:
+        from imip_secrets import handed_token  # noqa: PLC0415 - what it needs is imported with the first token
+        from imip_secrets.runner import id_token as of_github  # noqa: PLC0415 - the same
+        from imip_secrets.runner.id_token_permission import URL_VARIABLE  # noqa: PLC0415 - the same
 
-
-def _no_id_token(_: str) -> IdToken:
-    raise ImipError(
-        Problem(
-            "this login needs the ID token of a GitHub job, and this is no such job",
-            remedy="Use credentials of the application's own: a token for Vault, the role of the machine for AWS, its "
-            "managed identity for Azure.",
+        handed = handed_token.source(os.environ, deadline, _keep)
+        if handed:
+            return handed(audience)
+        if os.environ.get(URL_VARIABLE):
+            return of_github.source(os.environ, deadline, _keep, _say)(audience)
+        raise ImipError(
+            Problem(
+                "this login needs an ID token, and there is none",
+                remedy=f"Hand one over as {handed_token.FILE} or {handed_token.VARIABLE}; or use credentials of the "
+                "application's own: a token for Vault, the machine's role for AWS, its managed identity for Azure.",
+            )
         )
-    )
+
+    return id_token

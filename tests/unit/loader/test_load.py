@@ -20,6 +20,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 
 import imip_secrets
@@ -337,10 +338,14 @@ def test_only_an_id_token_of_a_job_would_do(store: Memory, monkeypatch: pytest.M
     from imip_secrets.loader import reading  # noqa: PLC0415 - the same
 
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_URL", raising=False)
-    with pytest.raises(ImipError, match="Use credentials of the application's own"):
+    with pytest.raises(ImipError, match="Hand one over as IMIP_ID_TOKEN_FILE or IMIP_ID_TOKEN; or use credentials of"):
         reading._id_tokens(Deadline(1))("audience")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "https://id.example")
-    assert reading._id_tokens(Deadline(1)) is not reading._no_id_token
+    with pytest.raises(ImipError, match=r"^ID token: "):
+        reading._id_tokens(Deadline(1))("audience")
+    # One that is handed over comes before the job's own, as at the command line.
+    monkeypatch.setenv("IMIP_ID_TOKEN", jwt.encode({"aud": "audience"}, "k" * 32))
+    assert reading._id_tokens(Deadline(1))("audience").claims == {"aud": "audience"}
     assert store.calls == []
 
 
