@@ -37,6 +37,7 @@ class Input(NamedTuple):
         choices: The words allowed, for a choice.
         variables: Environment variables that stand for it on the command line
             and in the library (never in the action), the first that is set.
+        least: The smallest number that means something.
 
     """
 
@@ -47,6 +48,7 @@ class Input(NamedTuple):
     kind: Kind = "text"
     choices: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
+    least: int = 1
 
 
 # fmt: off
@@ -111,7 +113,7 @@ INPUTS: tuple[Input, ...] = (
     Input("sync-dry-run", "Sync", "Show the plan and write nothing.", "false", "flag"),
     Input("sync-prune", "Sync", "Delete what earlier runs wrote and the lines no longer give.", "false", "flag"),
     Input("sync-max-deletions", "Sync", "Delete nothing, and fail, when there is more than this to delete.", "5",
-          "number"),
+          "number", least=0),
     Input("sync-force", "Sync", "Write every secret again, changed or not.", "false", "flag"),
     Input("sync-visibility", "Sync", "Who sees new secrets of an organisation; an update keeps what is there.",
           "private", "choice", ("all", "private", "selected")),
@@ -130,7 +132,8 @@ INPUTS: tuple[Input, ...] = (
     Input("scan-exclude", "Scan", "What is not searched: names, or paths, with * and ?, one per line.", kind="lines"),
     Input("scan-detect", "Scan", "Look for what was never in a store as well, with detect-secrets.", "false", "flag"),
     Input("audit-max-age", "Audit", "How old a value may be, such as 90d.", "90d"),
-    Input("audit-days", "Audit", "Who read the secrets in so many days.", "30", "number"),
+    Input("audit-days", "Audit", "Who read the secrets in so many days; 0 for not at all.", "30", "number",
+          least=0),
     Input("audit-require-rotation", "Audit", "Whether AWS must rotate each of its secrets.", "false", "flag"),
     Input("audit-html", "Audit", "Write a page with a chart of ages to this file as well."),
     Input("ca-certificate", "Network", "A PEM certificate to trust besides the system's, for every store.",
@@ -208,16 +211,19 @@ def _wrong(item: Input, text: str) -> tuple[str, str] | None:
         return f"{tame(text, 40)!r} is neither true nor false", f"Write true or false (default: {item.default})."
     if item.kind == "choice" and text not in item.choices:
         return f"{tame(text, 40)!r} is not one of {', '.join(item.choices)}", f"The default is {item.default}."
-    if item.kind == "number" and not _is_number(text):
-        return f"{tame(text, 40)!r} is no whole number from 1 to {MAX_NUMBER}", f"The default is {item.default}."
+    if item.kind == "number" and not _is_number(text, item.least):
+        return (
+            f"{tame(text, 40)!r} is no whole number from {item.least} to {MAX_NUMBER}",
+            f"The default is {item.default}.",
+        )
     if item.kind == "address":
         return _wrong_address(text)
     return None
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: str, least: int) -> bool:
     """Tell whether a text is a whole number that a setting may have; the length first, for ``int`` has a limit."""
-    return len(text) <= len(str(MAX_NUMBER)) and text.isascii() and text.isdigit() and 0 < int(text) <= MAX_NUMBER
+    return len(text) <= len(str(MAX_NUMBER)) and text.isascii() and text.isdigit() and least <= int(text) <= MAX_NUMBER
 
 
 def _wrong_address(text: str) -> tuple[str, str] | None:

@@ -120,6 +120,13 @@ def test_the_page_is_written_into_the_workspace(job: Job) -> None:
     assert VALUE not in page
 
 
+def test_no_days_at_all_look_for_no_readers_here_as_at_the_command_line(job: Job) -> None:
+    store = Described({"imip/a": 3})
+    assert job.run("memory://imip/a", store, mode="audit", audit_days="0", audit_html="audit.html") == 0
+    assert "who read the secrets" not in job.stdout.decode()
+    assert "Readers: not looked for." in (job.workspace / "audit.html").read_text(encoding="utf-8")
+
+
 def test_an_age_that_is_none_is_said_before_the_store_is_asked(job: Job) -> None:
     store = Described({"imip/a": 3})
     assert job.run("memory://imip/a", store, mode="audit", audit_max_age="3 months") == 1

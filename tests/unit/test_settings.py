@@ -113,13 +113,19 @@ def test_a_number_is_whole_and_above_nothing(name: str, text: str, value: int) -
 @pytest.mark.parametrize(
     "text",
     [
-        *("0", "-1", "+1", "1.5", "1e3", "1_000", "ten", "1000001", "9999999", "99999999", "0000000001999999", "12 0"),
+        *("-1", "+1", "1.5", "1e3", "1_000", "ten", "1000001", "9999999", "99999999", "0000000001999999", "12 0"),
         *("0x10", "²", "٣", "\uff11", "1²", "0" * 9 + "1" + "9" * 5000, "9" * 5000, "\ud800", "1s"),
     ],
 )
 def test_any_other_number_is_refused_and_not_a_crash(text: str) -> None:
     for name in NUMBERS:
-        assert "no whole number from 1 to 1000000" in fault(name, text)
+        assert f"no whole number from {BY_NAME[name].least} to 1000000" in fault(name, text)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_nought_is_a_number_where_it_means_something(name: str) -> None:
+    means_not_at_all = name in {"audit-days", "sync-max-deletions"}
+    assert fault(name, "0") == ("" if means_not_at_all else fault(name, "-1").replace("-1", "0"))
 
 
 @given(st.text() | st.from_regex(r"[0-9_+\-. ]{0,12}", fullmatch=True))

@@ -41,6 +41,9 @@ def page(audit: Audit, max_age: timedelta | None = None) -> str:
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(secret, audit.at))}</tr>"
         for secret in audit.secrets
     )
+    readers = "Readers: not looked for."
+    if audit.days:
+        readers = f"Readers: of the last {audit.days} days, where a log was to be had."
     points = "\n".join(
         f'<li class="{"found" if line.startswith("FOUND") else "note"}">{escape(line)}</li>' for line in closing(audit)
     )
@@ -67,7 +70,7 @@ def page(audit: Audit, max_age: timedelta | None = None) -> str:
 {rows}
 </tbody>
 </table>
-<p>Readers: of the last {audit.days} days, where a log was to be had. A question mark: the store does not tell.</p>
+<p>{readers} A question mark: the store does not tell.</p>
 </body>
 </html>
 """

@@ -47,7 +47,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--max-unused", metavar="AGE", help="how long a secret may go unread, such as 180d")
     rules.add_argument("--require-rotation", action="store_true", help="AWS must rotate each secret by itself")
     what = parser.add_argument_group("What is looked at")
-    what.add_argument("--days", metavar="N", type=int, default=30, help="who read them in so many days (default: 30)")
+    what.add_argument(
+        "--days",
+        metavar="N",
+        type=int,
+        default=30,
+        help="who read them in so many days; 0 for not at all (default: 30)",
+    )
     what.add_argument("--vault-log", metavar="FILE", type=Path, help="the file of a Vault audit device")
     what.add_argument("--calls", metavar="N", type=int, help="AWS calls a month, for the cost (default: as seen)")
     what.add_argument("--to", metavar="TARGET", action="append", default=[], help="compare with these of GitHub")

@@ -607,6 +607,14 @@ def test_more_deletions_than_allowed_are_none_and_the_run_fails_with_the_list() 
     assert len(world.github.values(A)) == 3
 
 
+def test_where_none_may_be_deleted_the_first_is_the_error() -> None:
+    world = pruning(**{"sync-max-deletions": "0"})
+    world.run()
+    world.lines = "memory://imip/one"
+    assert "1 secrets would be deleted, more than sync-max-deletions allows (0)" in problems(world.run())[0]
+    assert len(world.github.values(A)) == 2
+
+
 def test_an_empty_source_deletes_nothing() -> None:
     world = pruning()
     world.run()
