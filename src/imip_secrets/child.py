@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
 _SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT")  # as far as the system has them
@@ -33,13 +33,15 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """
     # With the suffix that Windows knows it by: npm is npm.cmd there.
     program = shutil.which(command[0]) or command[0]
-    try:
-        process = subprocess.Popen([program, *command[1:]], env=environment)
-    except OSError as error:
-        what = f"cannot start {tame(command[0], 80)!r}: {tame(error.strerror)}"
-        raise ImipError(Problem(what, remedy="Check that it is a program for this machine.")) from None
-    with process, _passing_signals_to(process):
-        return _exit_status(process.wait())
+    with _signals_passed_on() as to:
+        try:
+            process = subprocess.Popen([program, *command[1:]], env=environment)
+        except OSError as error:
+            what = f"cannot start {tame(command[0], 80)!r}: {tame(error.strerror)}"
+            raise ImipError(Problem(what, remedy="Check that it is a program for this machine.")) from None
+        with process:
+            to(process)
+            return _exit_status(process.wait())
 
 
 def _exit_status(status: int) -> int:
@@ -50,18 +52,40 @@ def _exit_status(status: int) -> int:
 
 
 @contextmanager
-def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Give the process what is sent to us. What is typed at a terminal goes to both: twice would mean more."""
+def _signals_passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Give a process what is sent to us. What is typed at a terminal goes to both: twice would mean more.
+
+    Gives a function that is told the process. What comes before that waits for it: a command that has just been
+    started must not be left alone because we end in that moment.
+    """
     typed = os.name == "nt" or any(map(os.isatty, range(3)))
+    before: dict[int, Any] = {}
+    early: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        if not (typed and signal.Signals(number).name in _TYPED):
+        if typed and signal.Signals(number).name in _TYPED:
+            return
+        if started:
+            started[0].send_signal(number)
+        else:
+            early.append(number)
+
+    def take(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            before[number] = signal.signal(number, pass_on)
+
+    def to(process: subprocess.Popen[bytes]) -> None:
+        started.append(process)
+        # What we ignore, the command was to begin with ignoring too: a handler would have been undone by its start.
+        take(set(numbers) - set(before))
+        for number in early:
             process.send_signal(number)
 
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    before = {number: signal.signal(number, pass_on) for number in numbers}
     try:
-        yield
+        take(number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN)
+        yield to
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

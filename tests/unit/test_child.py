@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,8 +74,37 @@ def test_our_own_handlers_are_back_afterwards() -> None:
 
 
 @needs_posix
+def test_what_comes_while_the_command_is_being_started_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def start(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - passed on as they came
+        process: subprocess.Popen[bytes] = real(*arguments, **more)
+        signal.raise_signal(signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        assert child.run(python("import time; time.sleep(300)"), os.environ) == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@needs_posix
+def test_what_we_ignore_the_command_begins_with_ignoring_as_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    script = "import signal; raise SystemExit(40 + (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN))"
+    try:
+        assert child.run(python(script), os.environ) == 41
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@needs_posix
 def test_a_termination_of_ours_is_the_commands() -> None:
-    script = f"import os, time; os.kill(os.getppid(), {int(signal.SIGTERM)}); time.sleep(30)"
+    script = f"import os, time; os.kill(os.getppid(), {int(signal.SIGTERM)}); time.sleep(300)"
     assert child.run(python(script), os.environ) == 128 + signal.SIGTERM
 
 
@@ -96,7 +126,7 @@ LISTENS = """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, end)
     print("ready", flush=True)
-    time.sleep(30)
+    time.sleep(300)
 """
 RUNS = """
     import os, sys
@@ -125,7 +155,7 @@ def test_what_is_sent_to_us_reaches_the_command_and_its_status_is_ours(name: str
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=100)
     assert (out, err) == (b"", b"")
     assert process.returncode == 40 + number
 
@@ -141,7 +171,7 @@ def test_what_is_typed_at_a_terminal_is_not_sent_a_second_time() -> None:
         time.sleep(0.5)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=100)
     os.close(master)
     os.close(slave)
     assert process.returncode == 40 + signal.SIGTERM
