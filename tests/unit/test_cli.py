@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -338,10 +337,11 @@ def at_terminal(*arguments: str) -> tuple[int, bytes, bytes]:
     master, slave = os.openpty()
     with process(*arguments, stdout=slave) as started:
         os.close(slave)
-        _, err = started.communicate(timeout=30)
+        _, err = started.communicate(timeout=100)
     out = b""
     with suppress(OSError):  # Linux gives an error when the other side is closed and nothing is left
-        out = os.read(master, 65536)
+        while piece := os.read(master, 65536):
+            out += piece
     os.close(master)
     return started.returncode, out, err
 
@@ -365,21 +365,19 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
     os.close(read)
     with process("export", "memory://a", stdout=write) as started:
         os.close(write)
-        _, err = started.communicate(timeout=30)
+        _, err = started.communicate(timeout=100)
     assert (started.returncode, err) == (1, b"")
 
 
 @needs_posix
 def test_an_end_from_outside_reaches_the_command_and_leaves_no_file() -> None:
-    script = "import os, time; print(os.environ['A'], flush=True); time.sleep(30)"
+    script = "import os, time; print(os.environ['A'], flush=True); time.sleep(300)"
     with process("run", "memory://a?as=file", "--", *python(script)) as started:
         assert started.stdout
         path = Path(started.stdout.readline().decode().strip())
         assert path.read_text(encoding="utf-8") == VALUE
-        start = time.monotonic()
         started.send_signal(signal.SIGTERM)
-        out, err = started.communicate(timeout=30)
-    assert time.monotonic() - start < 10
+        out, err = started.communicate(timeout=100)
     assert started.returncode == 128 + signal.SIGTERM
     assert (out, err) == (b"", b"")
     assert not path.parent.exists()
