@@ -23,6 +23,7 @@ from imip_secrets.stores.base import Found, Lease
 from job import BEFORE, Job, failing_at
 from spellings import shown
 from stand_ins.memory import Memory, MemoryKept, denied, missing, registered
+from stand_ins.time_up import time_up_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,8 +304,9 @@ def test_a_store_that_does_not_answer_is_given_up_in_time(job: Job) -> None:
     store.secrets["b"] = store.hang
     before = job.everything()
     start = time.monotonic()
-    assert job.run("memory://a\nmemory://b", store, timeout_seconds="1") == 1
-    assert time.monotonic() - start < 10
+    with time_up_after(2):
+        assert job.run("memory://a\nmemory://b", store, timeout_seconds="1") == 1
+    assert time.monotonic() - start < 45  # what hangs hangs for a minute
     assert job.everything() == before
     assert "no answer in the 1 s of timeout-seconds from Memory (b)" in errors(job.log())[0]
 
@@ -557,7 +559,7 @@ def test_a_run_that_is_ended_from_outside_writes_nothing(job: Job, number: signa
         assert process.stdout
         assert process.stdout.readline() == b"hanging\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert (out, err) == (b"", b"")
     assert job.everything() == before
@@ -574,7 +576,7 @@ SDKS = {"boto3", "botocore", "hvac", "requests", "azure", "github", "nacl"}
 
 def imported(job: Job, **environ: str) -> set[str]:
     with start(IMPORTED, job, **environ) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=100)
     assert err == b""
     status, *modules = out.decode().splitlines()[-1].split()
     assert status == "1"

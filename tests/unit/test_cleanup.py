@@ -164,14 +164,14 @@ def test_a_store_that_hangs_is_not_waited_for_for_ever(job: Job, monkeypatch: py
     assert job.run("memory://a", kept()) == 0
 
     def hang(self: MemoryKept) -> str:
-        released.wait(10)
+        released.wait(60)
         return self.fault
 
     monkeypatch.setattr(MemoryKept, "end", hang)
     start = time.monotonic()
     said, warnings = clean(job)
     released.set()
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 45  # what hangs hangs for a minute
     assert warnings == ["Credentials could not be revoked in 0.2 s: they end by themselves."]
     assert said == ["Cleaned up: 0 leases revoked, 1 variable emptied, 0 files removed."]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VALUE = "hunter2-is-no-password"
-TIMEOUT = 30
+TIMEOUT = 60
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on Windows")
 
 
