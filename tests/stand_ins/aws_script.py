@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +95,7 @@ class Run:
         self,
         *steps: Step,
         login: tuple[Step, ...] = (),
-        seconds: float = 20,
+        seconds: float = 100,
         url: str | None = None,
         ambient: bool = False,
         tls: Any = None,  # noqa: ANN401  # ssl is imported by few
@@ -150,7 +149,6 @@ class Run:
     def __enter__(self) -> Self:
         """Start to answer."""
         self.server.__enter__()
-        self.started = time.monotonic()
         return self
 
     def __exit__(

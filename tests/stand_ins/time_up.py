@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -18,6 +19,8 @@ from stand_ins.faults import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from queue import SimpleQueue
+
+    from stand_ins.faults import FaultServer, Request, Step
 
 
 @contextmanager
@@ -43,6 +46,18 @@ def time_up_after(answers: int, when: Callable[[], bool] = lambda: True) -> Iter
     over = mock.patch.object(Deadline, "over", side_effect=lambda: not left)
     with mock.patch.object(harvest, "_next", take_next), over:
         yield
+
+
+def end_at(server: FaultServer, number: int, deadline: Deadline) -> None:
+    """Have a deadline be over when the so-manieth request from now on comes to a server, not sooner and not later."""
+    came, respond = count(1), server.respond
+
+    def counted(request: Request) -> Step:
+        if next(came) == number:
+            end_in(deadline, 0)
+        return respond(request)
+
+    server.respond = counted  # type: ignore[method-assign]  # the one place that sees every request
 
 
 def end_in(deadline: Deadline, seconds: float) -> None:

@@ -17,6 +17,7 @@ from imip_secrets.stores import aws_failure
 from imip_secrets.stores.base import Target
 from stand_ins.aws_script import KEYS, ROLE, Run, refusal, secret
 from stand_ins.faults import Answer, answer, bad_json, html_answer, json_answer, redirect
+from stand_ins.time_up import end_at
 
 if TYPE_CHECKING:
     from stand_ins.faults import Step
@@ -341,13 +342,15 @@ def test_what_may_pass_is_tried_again(step: Step) -> None:
     ],
 )
 def test_what_does_not_pass_ends_with_the_deadline(step: Step, words: tuple[str, ...]) -> None:
-    with Run(step, seconds=2) as run:
+    with Run(step, seconds=99) as run:
+        store = run.logged_in()
+        end_at(run.server, 3, run.context.deadline)
         with pytest.raises(StoreError) as caught:
-            run.logged_in().fetch(TARGET)
+            store.fetch(TARGET)
         assert len(run.reads) > 2
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert "tries in" in str(caught.value)
-    assert "The 2 s of the run (timeout-seconds) left no time" in str(caught.value)
+    assert "The 99 s of the run (timeout-seconds) left no time" in str(caught.value)
 
 
 def test_a_refusal_shows_no_token_and_no_command() -> None:

@@ -9,9 +9,10 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.stores import aws_failure
 from imip_secrets.stores.aws_failure import PERSISTENT, Failure, Patience
+from stand_ins.time_up import end_in
 
 
-def patience(seconds: float = 10, notices: list[str] | None = None) -> Patience:
+def patience(seconds: float = 100, notices: list[str] | None = None) -> Patience:
     return Patience(Deadline(seconds), (notices if notices is not None else []).append)
 
 
@@ -60,51 +61,61 @@ def test_the_error_counts_the_tries() -> None:
         patience().insist(attempt)  # type: ignore[arg-type]  # made above
 
 
-def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws_failure, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(aws_failure, "LONGEST_WAIT_SECONDS", 0.05)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only waits move."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    return now
+
+
+def test_patience_ends(clock: list[float]) -> None:
     tries, attempt = failing(10_000, Failure("no", "Wait.", tries=PERSISTENT))
-    started = time.monotonic()
     with pytest.raises(StoreError) as caught:
-        patience().insist(attempt)  # type: ignore[arg-type]  # made above
-    assert time.monotonic() - started < 1
+        patience(1000).insist(attempt)  # type: ignore[arg-type]  # made above
+    waited = clock[0] - 1000
+    assert aws_failure.PATIENCE_SECONDS - aws_failure.LONGEST_WAIT_SECONDS <= waited <= aws_failure.PATIENCE_SECONDS
     assert len(tries) > 3
     assert "timeout-seconds" not in str(caught.value)
 
 
-def test_a_wait_that_the_deadline_does_not_allow_is_not_begun() -> None:
-    _, attempt = failing(10, Failure("no", "Wait.", tries=PERSISTENT))
-    started = time.monotonic()
-    with pytest.raises(StoreError, match=r"The 0\.2 s of the run \(timeout-seconds\) left no time for another try"):
-        patience(0.2).insist(attempt)  # type: ignore[arg-type]  # made above
-    assert time.monotonic() - started < 2
+def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(clock: list[float]) -> None:
+    tries, attempt = failing(10_000, Failure("no", "Wait.", tries=PERSISTENT))
+    with pytest.raises(StoreError, match=r"The 20 s of the run \(timeout-seconds\) left no time for another try"):
+        patience(20).insist(attempt)  # type: ignore[arg-type]  # made above
+    assert clock[0] - 1000 < 20
+    assert len(tries) > 1
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_try_that_the_deadline_cut_off_does_not_hide_why_it_was_needed() -> None:
     failures = [Failure("AWS is busy", "Wait.", tries=PERSISTENT), Failure("no answer in time", "Wait.", tries=9)]
 
+    deadline = Deadline(100)
+
     def attempt() -> None:
         if len(failures) == 1:
-            time.sleep(0.25)
+            end_in(deadline, 0)
         raise failures.pop(0)
 
     with pytest.raises(StoreError, match="AWS is busy"):
-        patience(0.2).insist(attempt)
+        Patience(deadline, print).insist(attempt)
 
 
 @pytest.mark.usefixtures("quick")
 def test_threads_that_wait_together_say_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws_failure, "SILENCE_SECONDS", 0.05)
+    now = [1000.0]
+    monkeypatch.setattr(aws_failure.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]  # what it imports
     notices: list[str] = []
-    shared = patience(notices=notices)
-    time.sleep(0.06)
+    shared = patience(100, notices)
+    now[0] += aws_failure.SILENCE_SECONDS
     with ThreadPoolExecutor(8) as threads:
         for _ in range(8):
             _, attempt = failing(2, Failure("AWS is busy", "Wait.", tries=PERSISTENT))
             threads.submit(shared.insist, attempt)  # type: ignore[arg-type]  # made above
-    assert notices[0].startswith("AWS: AWS is busy; try ")
-    assert len(notices) <= 3
+    (notice,) = notices
+    assert notice.startswith("AWS: AWS is busy; try ")
 
 
 @pytest.mark.usefixtures("quick")

@@ -15,11 +15,12 @@ from imip_secrets.stores.base import Target
 from stand_ins import tls
 from stand_ins.aws_script import Run, secret
 from stand_ins.faults import FaultServer, answer, html_answer, huge, short, slow
+from stand_ins.time_up import end_at, end_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stand_ins.faults import Step
+    from stand_ins.faults import Request, Step
 
 TARGET = Target("imip/production")
 
@@ -44,8 +45,11 @@ def test_an_answer_that_is_cut_short_is_tried_again() -> None:
 
 
 def test_an_answer_that_is_always_cut_short_is_an_error() -> None:
-    with Run(short(secret("whole"), 3), seconds=0.5) as run, pytest.raises(StoreError) as caught:
-        run.logged_in().fetch(TARGET)
+    with Run(short(secret("whole"), 3)) as run:
+        store = run.logged_in()
+        end_at(run.server, 3, run.context.deadline)
+        with pytest.raises(StoreError) as caught:
+            store.fetch(TARGET)
     assert "the connection to 127.0.0.1:" in str(caught.value)
     assert "whole" not in str(caught.value)
 
@@ -66,16 +70,28 @@ def test_a_web_page_is_told_as_one() -> None:
 
 def test_an_answer_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_transport, "CONNECT_SECONDS", 0.1)
-    with Run(slow(secret("x" * 1000), 50), seconds=1.0) as run, pytest.raises(StoreError, match="did not answer"):
-        run.logged_in().fetch(TARGET)
-    assert time.monotonic() - run.started < 4
+    with Run(slow(secret("x" * 10_000), 50)) as run:
+        store = run.logged_in()
+        end_in(run.context.deadline, 1.0)
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="did not answer"):
+            store.fetch(TARGET)
+    # The whole answer would take three minutes.
+    assert time.monotonic() - started < 100
 
 
 def test_silence_is_tried_again_and_told_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws_transport, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(aws_failure, "SILENCE_SECONDS", 0.0)
-    with Run("hang", secret("there")) as run:
-        assert run.logged_in().fetch(TARGET).value.reveal() == "there"
+    def give_time(_: Request) -> bool:
+        """Let the next try wait as long as it needs; that of this request has 0.2 s, and no more."""
+        monkeypatch.setattr(aws_transport, "READ_SECONDS", 100.0)
+        return True
+
+    with Run(secret("there")) as run:
+        store = run.logged_in()
+        monkeypatch.setattr(aws_failure, "SILENCE_SECONDS", 0.0)
+        monkeypatch.setattr(aws_transport, "READ_SECONDS", 0.2)
+        run.server.script("hang", when=give_time)
+        assert store.fetch(TARGET).value.reveal() == "there"
     (line,) = run.notices
     assert line.startswith("AWS: 127.0.0.1:")
     assert "did not answer within 1 s; try 2 follows in 0 s" in line
@@ -171,9 +187,9 @@ def test_a_system_without_authorities_has_those_of_botocore(monkeypatch: pytest.
 # --- the way there
 
 
-def look_up(error: int, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def look_up(error: int, monkeypatch: pytest.MonkeyPatch, asked: list[object] | None = None) -> list[object]:
     """Have every look-up of a name fail; return what is looked up."""
-    asked: list[object] = []
+    asked = [] if asked is None else asked
 
     def fail(host: object, *_: object, **__: object) -> NoReturn:
         asked.append(host)
@@ -192,9 +208,19 @@ def test_a_host_that_is_not_known_is_told_at_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_names_that_cannot_be_looked_up_now_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = look_up(socket.EAI_AGAIN, monkeypatch)
-    with Run(url="", seconds=0.5) as run, pytest.raises(StoreError, match="could not be looked up"):
-        run.store.login()
+    with Run(url="") as run:
+
+        class Asked(list[object]):
+            """Ends the time of the run at the third look-up."""
+
+            def append(self, host: object) -> None:
+                super().append(host)
+                if len(self) == 3:
+                    end_in(run.context.deadline, 0)
+
+        asked = look_up(socket.EAI_AGAIN, monkeypatch, Asked())
+        with pytest.raises(StoreError, match="could not be looked up"):
+            run.store.login()
     assert len(asked) > 2
 
 
@@ -221,8 +247,11 @@ def test_the_proxy_of_the_environment_is_used_and_blamed(
 ) -> None:
     with FaultServer(step) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:pass%40word@"))
-        with Run(url="", seconds=0.5 if tries > 1 else 20) as run, pytest.raises(StoreError) as caught:
-            run.store.login()
+        with Run(url="") as run:
+            if tries > 1:
+                end_at(proxy, tries, run.context.deadline)
+            with pytest.raises(StoreError) as caught:
+                run.store.login()
         assert len(proxy.requests) >= tries
         assert {request.method for request in proxy.requests} == {"CONNECT"}
         assert {request.headers.get("proxy-authorization") for request in proxy.requests} == {

@@ -17,7 +17,7 @@ def test_what_is_shared_is_made_once_and_ended_by_the_last() -> None:
         return made[-1]
 
     def take() -> object:
-        barrier.wait(5)
+        barrier.wait(60)
         return shared.take("aws", make)
 
     with ThreadPoolExecutor(8) as threads:
