@@ -20,6 +20,7 @@ from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.base import Target
 from stand_ins.family import HARNESSES, Opened, paths, reference, request
 from stand_ins.faults import answer, bad_json, html_answer, huge, short, slow
+from stand_ins.time_up import end_in
 from stand_ins.vault_script import Caller
 
 if TYPE_CHECKING:
@@ -197,8 +198,9 @@ def test_a_slow_answer_is_waited_for(remote: Harness, issuer: Issuer) -> None:
 
 def test_a_service_that_hangs_ends_with_the_run(remote: Harness, issuer: Issuer) -> None:
     target = remote.put("hung", "x")
-    with Opened(remote, issuer, Deadline(1.5)) as opened:
+    with Opened(remote, issuer, (deadline := Deadline(100))) as opened:
         remote.disturb("hang", "hang", "hang")
+        end_in(deadline, 1.5)
         started = time.monotonic()
         error = failure(opened, target)
         assert time.monotonic() - started < 10
@@ -215,8 +217,9 @@ def test_a_truncated_answer_is_no_value(remote: Harness, issuer: Issuer) -> None
     with Opened(remote, issuer) as opened:
         remote.disturb(cut)
         assert remote.value(opened.store.fetch(target)) == f"{MARK}{MARK}"
-    with Opened(remote, issuer, Deadline(1.5)) as opened:
+    with Opened(remote, issuer, (deadline := Deadline(100))) as opened:
         remote.disturb(*[cut] * 40)
+        end_in(deadline, 1.5)
         assert not isinstance(failure(opened, target), MissingError)
     remote.undisturbed()
 

@@ -28,13 +28,21 @@ CLAIMS = {"sub": "repo:octo-org/octo-repo:environment:production", "iss": "https
 class Quick(Deadline):
     """A deadline whose waits pass at once, and are remembered."""
 
-    def __init__(self, seconds: float = 60.0) -> None:
+    def __init__(self, seconds: float = 100.0) -> None:
         super().__init__(seconds)
         self.waits: list[float] = []
 
     def sleep(self, seconds: float) -> bool:
         self.waits.append(seconds)
         return seconds < self.remaining()
+
+
+class NoTime(Quick):
+    """A deadline that leaves no time for a wait."""
+
+    def sleep(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return False
 
 
 class Caller:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stand_ins.faults import Request, Step
 
-LIMITS = Limits(2.0, 2.0, lambda: False)
+LIMITS = Limits(60.0, 60.0, lambda: False)
 READ = Message("GET", "/v1/secret/data/a", {"X-Test": "1"})
 
 
@@ -66,7 +66,7 @@ def test_threads_share_connections_and_none_waits_for_another(connections: Conne
     together = threading.Barrier(8)
 
     def respond(_: Request) -> Step:
-        together.wait(5)
+        together.wait(60)
         return json_answer({})
 
     with FaultServer(handler=respond) as server, ThreadPoolExecutor(8) as pool:

@@ -11,7 +11,7 @@ from imip_secrets.errors import StoreError
 from imip_secrets.stores import vault_transport
 from imip_secrets.stores.base import Target
 from stand_ins.faults import json_answer, redirect
-from stand_ins.vault_script import Caller, Quick, ScriptedVault
+from stand_ins.vault_script import Caller, NoTime, Quick, ScriptedVault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 DENIED = json_answer({"errors": ["1 error occurred:\n\t* permission denied\n\n"]}, 403)
 
 
-class NoTime(Quick):
-    """A deadline that leaves no time for a wait."""
-
-    def sleep(self, seconds: float) -> bool:
-        self.waits.append(seconds)
-        return False
+@pytest.fixture(autouse=True)
+def new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a token stay new, however slow the machine is."""
+    monkeypatch.setattr(vault_transport, "FRESH_SECONDS", 100.0)
 
 
 def is_read(request: Request) -> bool:

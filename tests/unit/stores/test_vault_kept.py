@@ -224,7 +224,12 @@ def test_nothing_shows_a_token_or_a_lease(server: ScriptedVault) -> None:
 # --- what is under way when the store is closed
 
 
-def test_credentials_under_way_are_waited_for_so_that_they_can_be_ended(server: ScriptedVault) -> None:
+def test_credentials_under_way_are_waited_for_so_that_they_can_be_ended(
+    server: ScriptedVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imip_secrets.stores import vault  # noqa: PLC0415 - as above
+
+    monkeypatch.setattr(vault, "_SETTLE_SECONDS", 60.0)
     began = threading.Event()
 
     def slowly(request: Request) -> bool:
@@ -238,7 +243,7 @@ def test_credentials_under_way_are_waited_for_so_that_they_can_be_ended(server: 
     opened.login()
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(opened.fetch, Target("database/creds/app"))
-        assert began.wait(10)
+        assert began.wait(60)
         kept = opened.close()
         assert kept is not None
         assert kept.leases == 1

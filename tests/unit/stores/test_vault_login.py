@@ -9,7 +9,7 @@ import pytest
 
 from imip_secrets.errors import ImipError, Problem, StoreError
 from stand_ins.faults import Answer, FaultServer, answer, json_answer
-from stand_ins.vault_script import CLAIMS, CLIENT_TOKEN, Caller, Quick, ScriptedVault
+from stand_ins.vault_script import CLAIMS, CLIENT_TOKEN, Caller, NoTime, ScriptedVault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -211,7 +211,7 @@ def test_without_a_date_the_clocks_are_not_compared() -> None:
 
 def test_no_fresh_token_when_there_is_no_time_for_it() -> None:
     with FaultServer(json_answer({"errors": [LATE]}, 400)) as server:
-        told = Caller({"vault-addr": server.url, "vault-role": "r"}, deadline=Quick(0.9))
+        told = Caller({"vault-addr": server.url, "vault-role": "r"}, deadline=NoTime())
         refusal(told)
     assert len(told.audiences) == 1
 
