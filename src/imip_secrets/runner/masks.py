@@ -37,6 +37,9 @@ WHOLE_LIMIT = 16 * 1024
 # lines is not wholly masked, and says so; encodings beyond the limit are left out, those of the whole come first.
 LINES_LIMIT = 5000
 ENCODINGS_LIMIT = 600
+# How deep texts within texts are looked for: escaped JSON in JSON doubles at each level. "password=password=..." would
+# else give thousands, each nearly as long as the value.
+LEVELS = 8
 # However low the floor: an encoding of fewer characters is found in any log.
 ENCODING_FLOOR = 4
 NUMBER_FLOOR = 6
@@ -213,10 +216,13 @@ def lines_of(text: str) -> list[str]:
 
 def inner_texts(text: str) -> list[str]:
     """Return the text, the strings of its JSON and its passwords, those within these too."""
-    found = [text]
-    for outer in found:
-        found += dict.fromkeys(inner for inner in (*_strings(outer), *_passwords(outer)) if inner not in found)
-    return found
+    found = {text: None}
+    level = [text]
+    for _ in range(LEVELS):
+        inner = dict.fromkeys(chain.from_iterable((*_strings(outer), *_passwords(outer)) for outer in level))
+        level = [each for each in inner if each not in found]
+        found.update(dict.fromkeys(level))
+    return list(found)
 
 
 def _strings(text: str) -> Iterator[str]:

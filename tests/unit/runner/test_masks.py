@@ -403,20 +403,33 @@ def test_encodings_beyond_the_limit_are_left_out_the_last_lines_first(monkeypatc
 
 def test_fifty_values_take_little_time() -> None:
     values = [Secret(value) for value in random_values(50)]
-    took = min(timed(values) for _ in range(3))
-    # Measured 5 ms; the bound leaves room for a busy machine.
-    assert took < 0.1
+    # Measured 5 ms of this process's own time; what else the machine does counts for nothing.
+    assert min(timed(values) for _ in range(3)) < 1
 
 
 def timed(values: Iterable[Secret]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for value in values:
         forms(value, FLOOR)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-@pytest.mark.parametrize("piece", ["://x:", ";password=", "[", '{"a":', "'", " password='", "\\", "%", "@://x:"])
-def test_no_value_makes_the_choice_slow(piece: str) -> None:
-    start = time.perf_counter()
-    forms(Secret(piece * (masks.WHOLE_LIMIT // len(piece))), FLOOR)
-    assert time.perf_counter() - start < 2
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("://x:", ";password=", "[", '{"a":', "'", " password='", "\\", "%", "@://x:"),
+        *("password=", "?password=", " pwd=", ';pwd="', "a;pwd="),
+    ],
+)
+def test_no_value_makes_the_choice_slow_or_the_masks_many(piece: str) -> None:
+    value = Secret(piece * (masks.WHOLE_LIMIT // len(piece)))
+    assert sum(map(len, forms(value, FLOOR).lines)) < 200 * masks.WHOLE_LIMIT
+    assert timed([value]) < 10
+
+
+def test_texts_within_texts_are_found_as_deep_as_a_store_has_them() -> None:
+    value = inner = "the innermost secret"
+    for _ in range(masks.LEVELS):
+        value = json.dumps({"key": value})
+    assert inner in forms(Secret(value), FLOOR).lines
+    assert len(value) > 800  # each level doubles the backslashes of the one before
