@@ -238,7 +238,8 @@ def made(text: str, transform: str, prefix: str | None) -> str:
 
     """
     if not text:
-        raise ImipError(Problem("an empty key gives no name", remedy="Give a NAME: NAME = reference#key."))
+        remedy = "Take the keys one by one; a JSON pointer leads to this one: NAME = reference#/."
+        raise ImipError(Problem("an empty key gives no name", remedy=remedy))
     if not text.isascii():
         what = f'"{tame(text, _SHOWN)}" gives no name, for it is not all ASCII'
         raise ImipError(Problem(what, remedy="Give a NAME: NAME = reference."))

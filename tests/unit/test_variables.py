@@ -153,6 +153,10 @@ def test_a_key_is_the_literal_key_and_only_then_a_pointer(key: str, expected: di
     assert values_of(f"aws://x#{key}", value) == expected
 
 
+def test_an_empty_key_is_taken_by_its_pointer() -> None:
+    assert values_of("NAME = aws://x#/", '{"":"1","a":"2"}') == {"NAME": b"1"}
+
+
 @given(TEXT, TEXT)
 def test_any_text_comes_back_exactly_as_whole_and_as_key(text: str, other: str) -> None:
     assert values_of("NAME = aws://x", text) == {"NAME": text.encode()}
