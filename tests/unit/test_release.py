@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from release import image, notes, pin, sbom
+from release.contents import SERVICES
 from stand_ins import shipped
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +209,23 @@ def test_what_is_signed_was_built_and_tried_by_jobs_that_can_write_nothing(workf
         assert jobs[name]["permissions"] == {"contents": "read"}
     # Nothing that was checked out runs where the signature is made.
     assert [step for step in jobs["sign"]["steps"] if "checkout" in step.get("uses", "")] == []
+
+
+def test_what_is_in_each_machine_s_image_is_signed_at_that_image(workflow: dict[str, Any]) -> None:
+    machines = {each["machine"] for each in workflow["jobs"]["image"]["strategy"]["matrix"]["include"]}
+    given = [step["with"] for step in workflow["jobs"]["sign"]["steps"] if "sbom-path" in step.get("with", {})]
+    signed = {(each["sbom-path"], each["subject-digest"]) for each in given if "subject-digest" in each}
+    assert signed == {
+        (f"image-{machine}/image-{machine}.cdx.json", f"${{{{ steps.push.outputs.{machine} }}}}")
+        for machine in machines
+    }
+    # They are verified by the tags that the images are pushed with.
+    assert all(f"-{machine}`" in read("SECURITY.md") for machine in machines)
+
+
+def test_every_service_of_aws_that_may_be_asked_is_told() -> None:
+    told = read("SECURITY.md").partition("## Where it connects")[2].partition("\n## ")[0]
+    assert [name for name in SERVICES if f"`{name}`" not in told] == []
 
 
 def test_nothing_is_published_before_the_tag_was_checked_and_somebody_agreed(workflow: dict[str, Any]) -> None:
