@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from imip_secrets.errors import Problem
     from imip_secrets.migrate.envfile import EnvFile
+    from imip_secrets.migrate.git import Blob
 
 # What is made anew by tools, or is no part of the project.
 _SKIPPED = frozenset({".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".mypy_cache", ".direnv"})
@@ -70,12 +71,14 @@ class Audit(NamedTuple):
         files: In the tree.
         past: In history; empty also where there is no git.
         has_git: Whether git was asked.
+        shallow: Whether a part of history was not here to be searched.
 
     """
 
     files: tuple[Found, ...]
     past: tuple[Past, ...]
     has_git: bool
+    shallow: bool = False
 
 
 def audit(folder: Path, *, history: bool = True) -> Audit:
@@ -95,7 +98,9 @@ def audit(folder: Path, *, history: bool = True) -> Audit:
     tracked = git.tracked() if has_git else set()
     ignored = git.ignored(names) if has_git and names else set()
     files = tuple(_look(folder, name, name in tracked, name in ignored) for name in names)
-    return Audit(files, tuple(_past(git)) if has_git and history else (), has_git)
+    if not has_git or not history:
+        return Audit(files, (), has_git)
+    return Audit(files, tuple(_past(git)), has_git, git.is_shallow())
 
 
 def report(found: Audit) -> Iterator[str]:
@@ -116,6 +121,11 @@ def report(found: Audit) -> Iterator[str]:
         yield f"In git's history: {tame(past.path)}, {span}"
         if past.keys:
             yield f"  rotate first, since whoever has a clone has them: {', '.join(past.keys)}"
+    if found.shallow:
+        yield (
+            "Only the last commits are in this clone, so the others were not searched: run git fetch --unshallow, "
+            "and this again."
+        )
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -139,20 +149,25 @@ def _look(folder: Path, name: str, tracked: bool, ignored: bool) -> Found:  # no
 
 
 def _past(git: Git) -> Iterator[Past]:
-    by_path: dict[str, list[tuple[str, str]]] = {}
-    keys: dict[str, dict[str, None]] = {}
-    for blob in git.history():
-        if blob.path.lower().endswith(_TEMPLATES):
-            continue
-        by_path.setdefault(blob.path, []).append((blob.commit, blob.date))
-        try:
-            file = envfile.parse(git.content(blob, envfile.LIMIT), tame(blob.path))
-        except ImipError:
-            continue
-        secret = (file.shown(key) for key, value in file.values.items() if looks_secret(key, value))
-        keys.setdefault(blob.path, {}).update(dict.fromkeys(secret))
-    for path, commits in sorted(by_path.items()):
-        yield Past(path, tuple(dict.fromkeys(commits)), tuple(keys.get(path, ())))
+    blobs = [blob for blob in git.history() if not blob.path.lower().endswith(_TEMPLATES)]
+    ids = list(dict.fromkeys(blob.id for blob in blobs))
+    found = {name: _secret_keys(content) for name, content in git.contents(ids, envfile.LIMIT)}
+    by_path: dict[str, list[Blob]] = {}
+    for blob in blobs:
+        by_path.setdefault(blob.path, []).append(blob)
+    for path, its in sorted(by_path.items()):
+        commits = dict.fromkeys((blob.commit, blob.date) for blob in its)
+        keys = dict.fromkeys(key for blob in its for key in found.get(blob.id, ()))
+        yield Past(path, tuple(commits), tuple(keys))
+
+
+def _secret_keys(content: bytes) -> tuple[str, ...]:
+    """Return the keys of a content that look secret; none where it cannot be understood."""
+    try:
+        file = envfile.parse(content, "")
+    except ImipError:
+        return ()
+    return tuple(file.shown(key) for key, value in file.values.items() if looks_secret(key, value))
 
 
 def _states(file: Found, *, has_git: bool) -> Iterator[str]:

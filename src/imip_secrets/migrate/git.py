@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from imip_secrets.errors import ImipError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _PATTERNS = (":(glob,icase)**/.env", ":(glob,icase)**/.env.*", ":(glob,icase)**/*.env")
 _LIMIT_SECONDS = 300
 _OF_HISTORY = frozenset({"log", "cat-file"})
+_AT_ONCE = 64
 _ENTRY = re.compile(r":[0-7]{6} [0-7]{6} [0-9a-f]{40,64} ([0-9a-f]{40,64}) [A-Z][0-9]*")
 
 
@@ -63,8 +64,14 @@ class Git:
         out = self._run("check-ignore", "-z", "--stdin", "--no-index", given=given, check=False)
         return set(_split(out))
 
+    def is_shallow(self) -> bool:
+        """Tell whether only the last commits are here, as a job's checkout has them."""
+        return self._run("rev-parse", "--is-shallow-repository", check=False).strip() == b"true"
+
     def history(self) -> list[Blob]:
         """Return every content that a ``.env`` file ever had in any branch or tag, the oldest first.
+
+        Those too that a branch had and took back before it was merged, and those that only a merge has.
 
         Raises:
             ImipError: git fails.
@@ -73,6 +80,9 @@ class Git:
         out = self._run(
             "log",
             "--all",
+            # Else git leaves out what a merged branch had, where it comes to nothing.
+            "--full-history",
+            "-m",
             "--reverse",
             "--no-renames",
             "--diff-filter=AM",
@@ -98,10 +108,32 @@ class Git:
             found.setdefault((path, blob), Blob(path, commit, date, blob))
         return list(found.values())
 
-    def content(self, blob: Blob, limit: int) -> bytes:
-        """Return a content from history; of one that is larger than the limit, nothing but that it is."""
-        size = self._run("cat-file", "-s", blob.id).strip()
-        return self._run("cat-file", "blob", blob.id) if int(size) <= limit else bytes(limit + 1)
+    def contents(self, ids: Sequence[str], limit: int) -> Iterator[tuple[str, bytes]]:
+        """Give contents from history with their names; none that is larger than the limit, or is not here."""
+        for start in range(0, len(ids), _AT_ONCE):
+            yield from self._some(ids[start : start + _AT_ONCE], limit).items()
+
+    def _some(self, ids: Sequence[str], limit: int) -> dict[str, bytes]:
+        """Ask for several contents at once; one that makes git fail is found by halves, and left out."""
+        try:
+            return self._batch(ids, limit)
+        except ImipError:
+            half = len(ids) // 2
+            return self._some(ids[:half], limit) | self._some(ids[half:], limit) if half else {}
+
+    def _batch(self, ids: Sequence[str], limit: int) -> dict[str, bytes]:
+        # "NAME SIZE", or "NAME missing".
+        sizes = self._run("cat-file", "--batch-check=%(objectname) %(objectsize)", given="\n".join(ids).encode())
+        rows = (line.split() for line in sizes.decode().splitlines())
+        known = {name: int(size) for name, size in rows if size.isdigit() and int(size) <= limit}
+        data = self._run("cat-file", "--batch", given="\n".join(known).encode()) if known else b""
+        found, at = {}, 0
+        for name, size in known.items():
+            # "NAME blob SIZE", the content, and the end of its line.
+            start = data.index(b"\n", at) + 1
+            found[name] = data[start : start + size]
+            at = start + size + 1
+        return found
 
     def _names(self, *arguments: str) -> list[str]:
         return _split(self._run(*arguments))
@@ -114,7 +146,7 @@ class Git:
             # Signatures are verified by a program that the configuration names.
             "log.showSignature=false",
             # These would hide files of the first commit, or of other folders.
-            *("log.showRoot=true", "diff.relative=false"),
+            *("log.showRoot=true", "diff.relative=false", "log.diffMerges=separate"),
         )
         quiet = [word for setting in settings for word in ("-c", setting)]
         try:
@@ -125,7 +157,14 @@ class Git:
                 check=False,
                 timeout=_LIMIT_SECONDS,
                 # What a partial clone lacks is not fetched: how to do that is a program of the configuration, too.
-                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "", "LC_ALL": "C"},
+                # What a commit was replaced by here, a clone may not have.
+                env={
+                    **os.environ,
+                    "GIT_OPTIONAL_LOCKS": "0",
+                    "GIT_ALLOW_PROTOCOL": "",
+                    "GIT_NO_REPLACE_OBJECTS": "1",
+                    "LC_ALL": "C",
+                },
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             what = f"git could not be asked ({type(error).__name__})"

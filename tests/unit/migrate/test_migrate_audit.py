@@ -68,6 +68,67 @@ def test_history_tells_every_commit_and_key_over_all_branches(tree: Path) -> Non
     assert past["ünï.env"].keys == ("API_KEY",)
 
 
+def test_what_a_branch_had_before_it_was_merged_is_in_history(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "one")
+    git(tmp_path, "checkout", "-q", "-b", "side")
+    for name, text in ((".env", f"SECRET_KEY={VALUE}\n"), (".env.staging", "TOKEN=a\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-q", "-m", "by mistake")
+        git(tmp_path, "rm", "-q", name)
+        git(tmp_path, "commit", "-q", "-m", "taken back")
+    git(tmp_path, "checkout", "-q", "main")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "two")
+    git(tmp_path, "merge", "-q", "--no-ff", "side")
+    git(tmp_path, "branch", "-q", "-D", "side")
+    assert [(past.path, past.keys) for past in audit(tmp_path).past] == [
+        (".env", ("SECRET_KEY",)),
+        (".env.staging", ("TOKEN",)),
+    ]
+
+
+@pytest.mark.parametrize("shown", ["separate", "dense-combined", "off"])
+def test_what_only_a_merge_has_is_in_history(tmp_path: Path, shown: str) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "config", "log.diffMerges", shown)
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "one")
+    git(tmp_path, "checkout", "-q", "-b", "side")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "two")
+    git(tmp_path, "checkout", "-q", "main")
+    git(tmp_path, "merge", "-q", "--no-ff", "--no-commit", "side")
+    (tmp_path / ".env").write_text(f"SECRET_KEY={VALUE}\n", encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "merge")
+    merge = git(tmp_path, "rev-parse", "HEAD").decode().strip()
+    git(tmp_path, "rm", "-q", ".env")
+    git(tmp_path, "commit", "-q", "-m", "taken back")
+    (past,) = audit(tmp_path).past
+    assert (past.path, past.keys, [commit for commit, _ in past.commits]) == (".env", ("SECRET_KEY",), [merge])
+
+
+def test_a_clone_without_its_history_is_said_to_be_one(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    clone = tmp_path_factory.mktemp("clone") / "clone"
+    git(tree, "clone", "-q", "--depth", "1", tree.as_uri(), str(clone))
+    assert [*report(audit(clone))][-1].startswith("Only the last commits are in this clone, ")
+    assert "in this clone" not in "".join(report(audit(clone, history=False)))
+    assert "in this clone" not in "".join(report(audit(tree)))
+
+
+def test_many_contents_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    stream = []
+    for number in range(150):
+        text = f"TOKEN_{number}=a\n"
+        stream.append(
+            f"commit refs/heads/main\ncommitter t <t@example.com> {number} +0000\ndata 0\n"
+            f"M 100644 inline .env\ndata {len(text)}\n{text}"
+        )
+    git(tmp_path, "fast-import", "--quiet", given="\n".join(stream).encode())
+    (past,) = audit(tmp_path).past
+    assert past.keys == tuple(f"TOKEN_{number}" for number in range(150))
+
+
 def test_the_report_says_what_is_wrong_and_shows_no_value(tree: Path) -> None:
     text = "\n".join(report(audit(tree)))
     for words in (
