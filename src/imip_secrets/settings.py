@@ -130,6 +130,8 @@ INPUTS: tuple[Input, ...] = (
           kind="address", variables=("GITHUB_API_URL",)),
     Input("scan-paths", "Scan", "The files and folders to search, one per line, from the workspace.", ".", "lines"),
     Input("scan-exclude", "Scan", "What is not searched: names, or paths, with * and ?, one per line.", kind="lines"),
+    Input("scan-allow-unsearched", "Scan", "What may stay unsearched if it cannot be: names, or paths, as shown.",
+          kind="lines"),
     Input("scan-detect", "Scan", "Look for what was never in a store as well, with detect-secrets.", "false", "flag"),
     Input("audit-max-age", "Audit", "How old a value may be, such as 90d.", "90d"),
     Input("audit-days", "Audit", "Who read the secrets in so many days; 0 for not at all.", "30", "number",

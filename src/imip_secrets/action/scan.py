@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def perform(wanted: Request, context: Context, environ: Mapping[str, str], teller: Teller) -> int:
-    """Read the values again, all or nothing, hide them in the log, search; return 1 for a find or a missing path."""
+    """Read the values again, all or nothing, hide them in the log, search; return 1 unless all is clean."""
     console, settings = teller.console, wanted.settings
     if settings.flag("scan-detect"):
         libraries.provide(("detect",), environ)
@@ -42,17 +42,18 @@ def perform(wanted: Request, context: Context, environ: Mapping[str, str], telle
         detector = stack.enter_context(Detector()) if settings.flag("scan-detect") else None
         base = Path(environ.get("GITHUB_WORKSPACE", ""))
         places = files(_lines(settings["scan-paths"]), Excluded(_lines(settings["scan-exclude"])), base)
-        result = Sweep(what, detector, console.say).over(places)
-    for finding in result.findings:
-        console.say(telling.found(finding))
+        allowed = Excluded(_lines(settings["scan-allow-unsearched"])).has
+        result = Sweep(what, detector, console.say, allowed).over(places)
+    for text in (*map(telling.found, result.findings), *telling.unread(result)):
+        console.say(text)
     for text in telling.left_out(result):
         teller.warn(text)
     teller.summarise(telling.markdown(result, console.hide))
-    if result.absent:
-        console.error(telling.absent(result), TITLE)
+    for text in telling.missed(result, "scan-allow-unsearched"):
+        console.error(text, TITLE)
     if not result.findings:
         console.say(telling.outcome(result))
-        return 1 if result.absent else 0
+        return 1 if result.unread else 0
     console.error(
         f"{telling.outcome(result)} Take them out before anything is uploaded, and rotate what has left.", TITLE
     )

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from imip_secrets.request import Request
 
+UNSEARCHED = 3
 USAGE = "[options] REFERENCE ... [--in PATH ...]"
 EPILOG = f"""{REFERENCES}
 Found are the values as they are, in base64, hex, percent-encoding, JSON, HTML, shell and UTF-16, also within zip, tar
 and compressed files, and so in the layers of an image (docker save). The exit code is 1 if something is found, or if
-a path is not there.
+a path is not there, and 3 if nothing is found but something could not be searched.
 
 examples:
   imip-secrets scan aws://imip/production --in dist build.log
@@ -47,13 +48,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--exclude", metavar="PATTERN", action="append", default=[], help="a name or path to leave out, with * and ?"
     )
     parser.add_argument(
+        "--allow-unsearched", metavar="PATTERN", action="append", default=[], help="what may stay unsearched, as shown"
+    )
+    parser.add_argument(
         "--detect", action="store_true", help="look for what was never in a store as well, with detect-secrets"
     )
     add_request(parser)
 
 
 def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
-    """Search, and say what is found; return 1 if that is anything."""
+    """Search, and say what is found; return 1 if that is anything, 3 if something could not be searched."""
     mistakes = list(_mistakes(options))
     if options.references or options.file is not None or not options.detect:
         what = _what(read_request(options, mistakes))
@@ -63,14 +67,15 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
         what = Sought([], [], [])
     with ExitStack() as stack:
         detector = stack.enter_context(Detector()) if options.detect else None
-        result = Sweep(what, detector, note).over(files(options.paths or ["."], Excluded(options.exclude)))
-    for finding in result.findings:
-        print(harmless(telling.found(finding), LINE), flush=True)
+        sweep = Sweep(what, detector, note, Excluded(options.allow_unsearched).has)
+        result = sweep.over(files(options.paths or ["."], Excluded(options.exclude)))
+    for text in (*map(telling.found, result.findings), *telling.unread(result)):
+        print(harmless(text, LINE), flush=True)
     for text in (*telling.left_out(result), telling.outcome(result)):
         note(text)
-    if result.absent:
-        print(f"imip-secrets: error: {tame(telling.absent(result), 2000)}", file=sys.stderr)
-    return 1 if result.findings or result.absent else 0
+    for text in telling.missed(result, "--allow-unsearched"):
+        print(f"imip-secrets: error: {tame(text, LINE)}", file=sys.stderr)
+    return 1 if result.findings or result.absent else UNSEARCHED if result.unread else 0
 
 
 def _mistakes(options: argparse.Namespace) -> Iterator[Problem]:

@@ -179,7 +179,12 @@ def _zip(stream: IO[bytes]) -> Iterator[Member]:
             if member.flag_bits & 1:
                 yield member.filename, None, "encrypted"
                 continue
-            with archive.open(member) as content:
+            try:
+                content = archive.open(member)
+            except NotImplementedError:
+                yield member.filename, None, "packed in a way that is not known here"
+                continue
+            with content:
                 yield member.filename, content, ""
 
 
@@ -200,16 +205,16 @@ class Rejoined(io.RawIOBase):
     Args:
         head: These bytes.
         rest: The stream behind them.
-        spent: Told of every byte that is read, so that it can stop the reading by an exception.
+        taken: Given every byte that is read; it can stop the reading by an exception.
 
     """
 
-    def __init__(self, head: bytes, rest: Readable, spent: Callable[[int], None]) -> None:
+    def __init__(self, head: bytes, rest: Readable, taken: Callable[[bytes], None]) -> None:
         """Put them together."""
         super().__init__()
         self._head = head
         self._rest = rest
-        self._spent = spent
+        self._taken = taken
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -223,7 +228,7 @@ class Rejoined(io.RawIOBase):
             data, self._head = self._head[:size], self._head[size:]
         else:
             data = self._rest.read(size)
-        self._spent(len(data))
+        self._taken(data)
         return data
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - a buffer, as the base class has it

@@ -28,6 +28,7 @@ class Place(NamedTuple):
         shown: Its path for people, from the folder that was named.
         fault: Why it is not read, or "".
         named: Whether it was named itself, so that it ought to be there.
+        skipped: Whether it is left alone by rule, and not by a fault.
 
     """
 
@@ -35,6 +36,7 @@ class Place(NamedTuple):
     shown: str
     fault: str = ""
     named: bool = False
+    skipped: bool = False
 
 
 class Excluded:
@@ -122,7 +124,7 @@ def _one(place: Place, top: Path, seen: set[tuple[int, int]]) -> Generator[Place
         return _FOLDER
     if stat.S_ISLNK(facts.st_mode):
         if _leads_out(place.path, top):
-            yield place._replace(fault="a link that leads out of the tree, which is not followed")
+            yield place._replace(fault="a link that leads out of the tree, which is not followed", skipped=True)
     else:
         yield from _regular(place, facts, seen)
     return ""
@@ -140,7 +142,7 @@ def _regular(place: Place, facts: os.stat_result, seen: set[tuple[int, int]]) ->
     kind = next((word for test, word in _SPECIAL if test(facts.st_mode)), "")
     identity = (facts.st_dev, facts.st_ino)
     if kind:
-        yield place._replace(fault=f"{kind}, which is not read")
+        yield place._replace(fault=f"{kind}, which is not read", skipped=True)
     elif facts.st_nlink == 1 or not facts.st_ino or identity not in seen:
         # A file with several names is read once.
         if facts.st_nlink > 1:

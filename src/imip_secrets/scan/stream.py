@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from imip_secrets.scan.automaton import Automaton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from imip_secrets.scan.spellings import Sought
 
@@ -57,20 +57,16 @@ class Searcher:
 
     def search(self, stream: Readable) -> Iterator[Hit]:
         """Give what stands in a stream, in the order of its pieces, each spelling at each place once."""
-        buffer, base, lines, judged = b"", 0, 0, 0
+        passage = self.passage()
         while True:
             piece = stream.read(PIECE)
-            buffer += piece
-            # What ends no later than this, counted from the start of the stream, can be judged now.
-            until = base + len(buffer) - (1 if piece else 0)
-            yield from self._judge(buffer, base, lines, (judged, until))
+            yield from passage.take(piece)
             if not piece:
                 return
-            judged = until
-            cut = max(0, len(buffer) - self._overlap)
-            lines += buffer.count(b"\n", 0, cut)
-            base += cut
-            buffer = buffer[cut:]
+
+    def passage(self) -> Passage:
+        """Return a search of a stream that somebody else reads."""
+        return Passage(self._judge, self._overlap)
 
     def finds(self, text: bytes) -> list[tuple[int, int, str]]:
         """Return what stands in a short text: from where to where, and whose value it is."""
@@ -95,3 +91,32 @@ class Searcher:
             line += buffer.count(b"\n", counted, start)
             counted = start
             yield Hit(entry.name, entry.how, line, base + start)
+
+
+class Passage:
+    """Searches a stream as its pieces are handed over.
+
+    Args:
+        judge: Gives what ends within a span of a buffer.
+        overlap: How many bytes of a piece are kept for the next one.
+
+    """
+
+    def __init__(self, judge: Callable[[bytes, int, int, tuple[int, int]], Iterator[Hit]], overlap: int) -> None:
+        """Begin before the first byte."""
+        self._judge = judge
+        self._overlap = overlap
+        self._buffer = b""
+        self._base = self._lines = self._judged = 0
+
+    def take(self, piece: bytes) -> Iterator[Hit]:
+        """Give what stands there as far as can be told; an empty piece is the end."""
+        buffer = self._buffer + piece
+        # What ends no later than this, counted from the start of the stream, can be judged now.
+        until = self._base + len(buffer) - (1 if piece else 0)
+        yield from self._judge(buffer, self._base, self._lines, (self._judged, until))
+        self._judged = until
+        cut = max(0, len(buffer) - self._overlap)
+        self._lines += buffer.count(b"\n", 0, cut)
+        self._base += cut
+        self._buffer = buffer[cut:]

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from imip_secrets.scan.archives import FAULTS, HEAD, Rejoined, open_archive
 from imip_secrets.scan.detect import SIZE_LIMIT
 from imip_secrets.scan.spellings import COMPARED
-from imip_secrets.scan.stream import BINARY_WITHIN, Searcher
+from imip_secrets.scan.stream import BINARY_WITHIN, PIECE, Searcher
 from imip_secrets.secret import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from imip_secrets.scan.archives import Member
     from imip_secrets.scan.detect import Detector
     from imip_secrets.scan.places import Place
     from imip_secrets.scan.spellings import Sought
-    from imip_secrets.scan.stream import Hit, Readable
+    from imip_secrets.scan.stream import Hit, Passage, Readable
 
 DEPTH = 8
 """How many archives may be within each other."""
@@ -76,11 +78,12 @@ class Report(NamedTuple):
 
     Args:
         findings: In the order of the files.
-        unread: What was not searched, and why.
+        unread: What could not be searched, and why: nobody knows what is in it.
         more: For files with too many findings, how many more there are.
         files: How many files were searched.
         size: How many bytes that were, archives unpacked.
         absent: What was named and is not there: nobody has looked where somebody wanted it.
+        skipped: What was not searched by rule, or by hand, and why.
 
     """
 
@@ -90,6 +93,7 @@ class Report(NamedTuple):
     files: int
     size: int
     absent: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 class _BombError(Exception):
@@ -103,18 +107,25 @@ class Sweep:
         sought: What to look for.
         detector: Finds what looks like a secret, or None.
         notice: Shows a line to a person who waits.
+        allowed: Tells of a place whether it may stay unsearched, if it cannot be searched.
 
     """
 
     def __init__(
-        self, sought: Sought, detector: Detector | None = None, notice: Callable[[str], object] = lambda _: None
+        self,
+        sought: Sought,
+        detector: Detector | None = None,
+        notice: Callable[[str], object] = lambda _: None,
+        allowed: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Find nothing yet."""
         self._notice = notice
+        self._allowed = allowed
         self._searcher = Searcher(sought)
         self._detector = detector
         self._findings: list[Finding] = []
         self._unread: list[tuple[str, str]] = []
+        self._skipped: list[tuple[str, str]] = []
         self._more: list[tuple[str, int]] = []
         self._absent: list[str] = []
         self._files = 0
@@ -130,13 +141,19 @@ class Sweep:
                 self._notice(f"Still searching: {self._files} files so far.")
             shown = self.safe(place.shown)
             if place.fault:
-                self._unread.append((shown, place.fault))
-                self._absent += [shown] if place.named else []
+                if place.skipped:
+                    self._skipped.append((shown, place.fault))
+                elif place.named:
+                    self._unread.append((shown, place.fault))
+                    self._absent.append(shown)
+                else:
+                    self._miss(shown, place.fault)
                 continue
             self._name(place.shown, shown)
             self._file(place.path, shown)
             self._detect(place.path, shown)
-        return Report(self._findings, self._unread, self._more, self._files, self._size, tuple(self._absent))
+        absent, skipped = tuple(self._absent), tuple(self._skipped)
+        return Report(self._findings, self._unread, self._more, self._files, self._size, absent, skipped)
 
     def safe(self, shown: str) -> str:
         """Return a path that shows no secret, though one be a part of it."""
@@ -152,13 +169,13 @@ class Sweep:
         try:
             size = path.stat().st_size
             if size > SIZE_LIMIT:
-                self._unread.append((shown, "it is too large for detect-secrets"))
+                self._skipped.append((shown, "it is too large for detect-secrets"))
                 return
             found = self._detector.look(path)
         except (OSError, ValueError):
             return  # why it cannot be read was said
         except Exception as error:  # noqa: BLE001 - a library's, over files that anybody may have written
-            self._unread.append((shown, f"detect-secrets fails on it ({type(error).__name__})"))
+            self._miss(shown, f"detect-secrets fails on it ({type(error).__name__})")
             return
         self._findings += [Finding(shown, line, line, None, kind, LOOKS_LIKE) for line, kind in found]
 
@@ -175,62 +192,78 @@ class Sweep:
                 self._left = max(AT_LEAST, TIMES * size)
                 self._look(shown, file, 0)
         except FAULTS as error:
-            self._unread.append((shown, _fault(error)))
+            self._miss(shown, _fault(error))
 
     def _look(self, shown: str, stream: IO[bytes], depth: int) -> None:
         """Search a stream, or what is in it if it holds others."""
-        head = stream.read(BINARY_WITHIN)
+        try:
+            head = stream.read(BINARY_WITHIN)
+        except FAULTS as error:
+            self._miss(shown, _fault(error))
+            return
+        own = _Own(self._searcher)
         if depth == 0:
             stream.seek(0)
             whole = stream
         else:
-            whole = cast("IO[bytes]", Rejoined(head, stream, self._spend))
+            whole = cast("IO[bytes]", Rejoined(head, stream, lambda data: self._take(data, own)))
+        archive = open_archive(head[:HEAD], whole)
+        if archive and depth == DEPTH:
+            self._miss(shown, f"it is within {DEPTH} archives, and not unpacked")
+            archive = None
         before = len(self._findings)
         try:
-            if self._look_within(shown, head, whole, depth) and depth == 0:
-                self._beside(shown, stream, before)
+            if archive is None:
+                self._search(shown, head, whole)
+                return
+            own.begins()
+            self._within(archive, shown, depth)
         except _BombError:
             if depth:
                 raise
-            self._unread.append((shown, f"it unpacks to more than {TIMES} times its size: the rest was not searched"))
+            self._miss(shown, f"it unpacks to more than {TIMES} times its size: the rest was not searched")
+            return
         except FAULTS as error:
-            self._unread.append((shown, _fault(error)))
+            self._miss(shown, _fault(error))
             if depth == 0:
                 # Whatever it was: its bytes as they stand.
                 stream.seek(0)
                 self._search(shown, head, stream)
-
-    def _beside(self, shown: str, stream: IO[bytes], before: int) -> None:
-        """Search an archive's own bytes: comments, links, names of folders, what stands behind its end.
-
-        What was found in its members is not told twice.
-        """
-        stream.seek(0)
-        gathered = _Gathered(shown, has_lines=False)
+                return
+        if depth == 0:
+            stream.seek(0)
+            own.read(stream)
+        else:
+            _exhaust(whole)
+        # What was found in its members is not told twice.
         known = {finding.name for finding in self._findings[before:]}
-        for hit in self._searcher.search(stream):
-            if hit.name not in known:
-                gathered.add(hit)
-        self._findings += gathered.findings
+        self._findings += (
+            Finding(shown, None, None, hit.offset, hit.name, hit.how) for hit in own.hits() if hit.name not in known
+        )
 
-    def _look_within(self, shown: str, head: bytes, whole: IO[bytes], depth: int) -> bool:
-        """Search what is in an archive, or the stream itself; return whether it is an archive that was searched."""
-        archive = open_archive(head[:HEAD], whole)
-        if archive is None:
-            self._search(shown, head, whole)
-            return False
-        if depth == DEPTH:
-            self._unread.append((shown, f"it is within {DEPTH} archives, and not unpacked"))
-            return False
+    def _within(self, archive: Iterable[Member], shown: str, depth: int) -> None:
+        """Search the members of an archive."""
         for name, content, fault in archive:
             inside = f"{shown}{BETWEEN}{self.safe(name)}" if name else shown
             if name:
                 self._name(name, inside)
             if content is None:
-                self._unread.append((inside, f"it is {fault}"))
+                self._miss(inside, f"it is {fault}")
             else:
                 self._look(inside, content, depth + 1)
-        return True
+
+    def _miss(self, shown: str, fault: str) -> None:
+        """Note that something could not be searched; a failure that is seen from within and from without is one."""
+        missed = self._skipped if self._allowed(shown) else self._unread
+        if (shown, fault) not in missed[-DEPTH:]:
+            missed.append((shown, fault))
+
+    def _take(self, data: bytes, own: _Own) -> None:
+        """Take up what is read of something within an archive."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise _BombError
+        own.take(data)
 
     def _search(self, shown: str, head: bytes, stream: Readable) -> None:
         """Search a stream that holds nothing but itself."""
@@ -244,10 +277,65 @@ class Sweep:
         if gathered.more:
             self._more.append((shown, gathered.more))
 
-    def _spend(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise _BombError
+
+class _Own:
+    """Searches an archive's own bytes: comments, links, names of folders, what stands behind its end.
+
+    Of each value the first place is kept: an archive of many files may have as many comments.
+
+    Args:
+        searcher: Knows what to look for.
+
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._passage: Passage | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._first: dict[str, Hit] = {}
+
+    def begins(self) -> None:
+        """Say that it is an archive whose bytes are read from now on."""
+        self._passage = self._searcher.passage()
+
+    def read(self, stream: Readable) -> None:
+        """Read a stream to its end."""
+        while data := stream.read(PIECE):
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Take bytes up; they are searched many at once."""
+        if self._passage is None:
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= PIECE:
+            self._judge(self._passage)
+
+    def hits(self) -> Iterable[Hit]:
+        """Return what stands there, after the last byte."""
+        if self._passage is not None:
+            self._judge(self._passage)
+            self._keep(self._passage.take(b""))
+        return self._first.values()
+
+    def _judge(self, passage: Passage) -> None:
+        data = b"".join(self._pieces)
+        self._pieces, self._size = [], 0
+        if data:
+            self._keep(passage.take(data))
+
+    def _keep(self, hits: Iterable[Hit]) -> None:
+        for hit in hits:
+            self._first.setdefault(hit.name, hit)
+
+
+def _exhaust(stream: Readable) -> None:
+    """Read on to the end, as far as that can be done; whoever reads what it is in says why it cannot."""
+    with suppress(*FAULTS):
+        while stream.read(PIECE):
+            pass
 
 
 class _Gathered:

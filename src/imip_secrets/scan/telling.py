@@ -24,9 +24,15 @@ def found(finding: Finding) -> str:
     return f"{finding.where}: the value of {finding.name}, {finding.how}"
 
 
-def left_out(result: Report) -> Iterator[str]:
-    """Say what was not searched, or not told."""
+def unread(result: Report) -> Iterator[str]:
+    """Say what could not be searched: each is a finding of its own."""
     for shown, fault in result.unread:
+        yield f"{shown}: not searched: {fault}"
+
+
+def left_out(result: Report) -> Iterator[str]:
+    """Say what was not searched by rule or by hand, or not told."""
+    for shown, fault in result.skipped:
         yield f"{shown}: {fault}"
     for shown, more in result.more:
         yield f"{shown}: {report.counted(more, 'finding')} more"
@@ -40,21 +46,32 @@ def unsearched(what: Sought) -> Iterator[str]:
         yield f"The value of {name} is not looked for: each reading makes another, and no variable {name} has one."
 
 
-def absent(result: Report) -> str:
-    """Say that what was named could not be searched, or ""."""
-    if not result.absent:
-        return ""
-    return f"Not searched, though named: {', '.join(result.absent)}. Name what is there, or leave it out."
+def missed(result: Report, allow: str) -> Iterator[str]:
+    """Say that not everything could be searched, and what to do about it; nothing if everything was.
+
+    Args:
+        result: What came of the scan.
+        allow: How one says that something may stay unsearched.
+
+    """
+    if result.absent:
+        yield f"Not searched, though named: {', '.join(result.absent)}. Name what is there, or leave it out."
+    others = len(result.unread) - len(result.absent)
+    if others:
+        places = report.counted(others, "place")
+        yield f"{places} could not be searched, and may hold a secret. Mend it, exclude it, or name it with {allow}."
 
 
 def outcome(result: Report) -> str:
     """Say it in one sentence."""
     searched = f"{report.counted(result.files, 'file')} searched ({_amount(result.size)})"
+    but = f", but {report.counted(len(result.unread), 'place')} not searched" if result.unread else ""
     if not result.findings:
-        return f"No secret stands there: {searched}."
+        return f"{'No secret found' if but else 'No secret stands there'}{but}: {searched}."
     places = len({finding.place for finding in result.findings})
     more = sum(more for _, more in result.more)
-    return f"{report.counted(len(result.findings) + more, 'finding')} in {report.counted(places, 'place')}: {searched}."
+    found_ = report.counted(len(result.findings) + more, "finding")
+    return f"{found_} in {report.counted(places, 'place')}{but.replace(', but', ', and')}: {searched}."
 
 
 def markdown(result: Report, hide: Callable[[str], str]) -> str:
@@ -67,9 +84,9 @@ def markdown(result: Report, hide: Callable[[str], str]) -> str:
         lines += [report.row((each.where, each.name, each.how), hide) for each in findings]
         lines += [f"| {report.counted(rest, 'finding')} more, in the log | | |"] if rest else []
         lines.append("")
-    unread = [*left_out(result)]
-    if unread:
-        lines += ["| Not searched |", "| --- |", *(report.row((text,), hide) for text in unread[:ROWS]), ""]
+    others = [*unread(result), *left_out(result)]
+    if others:
+        lines += ["| Not searched |", "| --- |", *(report.row((text,), hide) for text in others[:ROWS]), ""]
     return "\n".join(lines)
 
 

@@ -309,7 +309,8 @@ def test_what_cannot_be_unpacked_is_said(tmp_path: Path, name: str, data: bytes,
     (tmp_path / "z").write_bytes(TEXT)
     report = scan(tmp_path, VALUE)
     assert where(report) == ["z:2"]
-    ((shown, said),) = report.unread
+    assert {shown.partition("!")[0] for shown, _ in report.unread} == {name}
+    shown, said = report.unread[-1]
     assert shown == name
     assert fault in said
 
@@ -322,8 +323,8 @@ def test_what_only_looks_like_an_archive_is_searched_as_it_stands(tmp_path: Path
 
 
 def test_a_stream_that_cannot_be_read_backwards_is_read_to_its_end() -> None:
-    spent: list[int] = []
-    rejoined = Rejoined(b"head", io.BytesIO(b" and rest"), spent.append)
+    taken: list[bytes] = []
+    rejoined = Rejoined(b"head", io.BytesIO(b" and rest"), taken.append)
     assert rejoined.readable()
     assert not rejoined.seekable()
     assert rejoined.read(2) == b"he"
@@ -332,7 +333,7 @@ def test_a_stream_that_cannot_be_read_backwards_is_read_to_its_end() -> None:
     assert bytes(buffer[:2]) == b"ad"
     assert rejoined.read() == b" and rest"
     assert rejoined.read(5) == b""
-    assert sum(spent) == len("head and rest")
+    assert b"".join(taken) == b"head and rest"
 
 
 def test_a_person_who_waits_is_told_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,6 +427,75 @@ def test_what_an_archive_says_beside_its_members_is_searched(tmp_path: Path) -> 
     assert report.unread == []
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: a_zip({"in": data})])
+def test_what_an_archive_within_another_says_beside_its_members_is_searched(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    commented, linked, described = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(commented, "w") as archive:
+        archive.writestr("a", "x")
+        archive.comment = VALUE.encode()
+    with tarfile.open(fileobj=linked, mode="w") as tar:
+        link = tarfile.TarInfo("l")
+        link.type, link.linkname = tarfile.SYMTYPE, VALUE
+        tar.addfile(link)
+    with tarfile.open(fileobj=described, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("a"))
+        folder = tarfile.TarInfo("folder")
+        folder.type, folder.pax_headers = tarfile.DIRTYPE, {"comment": VALUE}
+        tar.addfile(folder)
+    noise = os.urandom(300_000)
+    written = {
+        "comment": commented.getvalue(),
+        "described": described.getvalue(),
+        "link": linked.getvalue(),
+        "long": a_tar({"k": noise}) + noise + VALUE.encode(),
+        "name": b"\x1f\x8b\x08\x08" + bytes(6) + VALUE.encode() + b"\0" + gzip.compress(b"x")[10:],
+        "tail": a_tar({"k": b"y"}) + VALUE.encode(),
+        "twice": a_tar({"k": TEXT, "m": TEXT}) + VALUE.encode(),
+        "zip": a_zip({"k": b"y"}) + VALUE.encode(),
+    }
+    for name, data in written.items():
+        (tmp_path / name).write_bytes(pack(pack(data)))
+    report = scan(tmp_path, VALUE)
+    places = [finding.place.replace("!in", "") for finding in report.findings]
+    # What stands in a member is told with its line, and not again.
+    assert places == [*[name for name in written if name < "twice"], "twice!k", "twice!m", "zip"]
+    assert report.unread == []
+
+
+def test_a_broken_archive_within_another_is_said_and_its_bytes_are_searched(tmp_path: Path) -> None:
+    broken = a_zip({"x": TEXT})[:-30] + VALUE.encode()
+    (tmp_path / "a.tgz").write_bytes(a_tar({"b.zip": broken, "c": TEXT}, "w:gz"))
+    report = scan(tmp_path, VALUE)
+    assert [finding.place for finding in report.findings] == ["a.tgz!b.zip", "a.tgz!c"]
+    assert [shown for shown, _ in report.unread] == ["a.tgz!b.zip"]
+
+
+def test_a_member_that_is_broken_or_packed_otherwise_keeps_no_other_from_being_searched(tmp_path: Path) -> None:
+    data = bytearray(a_zip({"a": b"a" * 99, "b": b"b" * 99, "c": TEXT}))
+    first = data.index(b"PK\x01\x02")
+    second = data.index(b"PK\x01\x02", first + 1)
+    data[first + 10 : first + 12] = (93).to_bytes(2, "little")
+    data[second + 16] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    report = scan(tmp_path, VALUE)
+    assert where(report) == ["a.zip!c:2"]
+    assert report.unread == [
+        ("a.zip!a", "it is packed in a way that is not known here"),
+        ("a.zip!b", "it cannot be unpacked (BadZipFile): what is in it was searched up to there"),
+    ]
+
+
+def test_what_may_stay_unsearched_is_said_and_the_rest_is_not_forgiven(tmp_path: Path) -> None:
+    packed = a_tar({"test/a.zst": b"\x28\xb5\x2f\xfd" + b"x" * 20, "b.zst": b"\x28\xb5\x2f\xfd" + b"x" * 20})
+    (tmp_path / "a.tar").write_bytes(packed)
+    allowed = Excluded(["a.tar!test/*"]).has
+    report = Sweep(what(VALUE), allowed=allowed).over(files(["."], Excluded([]), tmp_path))
+    assert [shown for shown, _ in report.unread] == ["a.tar!b.zst"]
+    assert [shown for shown, _ in report.skipped] == ["a.tar!test/a.zst"]
+
+
 def test_xz_takes_no_more_memory_than_its_usual_levels(tmp_path: Path) -> None:
     def packed(size: int) -> bytes:
         filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}]
@@ -496,7 +566,8 @@ def test_links_and_what_is_no_file_are_left_alone_and_said(tmp_path: Path) -> No
         server.bind(str(tree / "sock"))
         report = scan(tree, VALUE)
     assert where(report) == ["hard:2"]
-    assert report.unread == [
+    assert report.unread == []
+    assert [*report.skipped] == [
         ("out", "a link that leads out of the tree, which is not followed"),
         ("pipe", "a pipe, which is not read"),
         ("sock", "a socket, which is not read"),
@@ -561,7 +632,7 @@ def test_what_looks_like_a_secret_is_found_by_its_kind(tmp_path: Path, monkeypat
     with detect.Detector() as detector:
         report = Sweep(Sought([], []), detector).over(files(["."], Excluded([]), tmp_path))
     assert [*map(telling.found, report.findings)] == ["a.py:2: looks like a secret (AWS Access Key)"]
-    assert report.unread == [("large", "it is too large for detect-secrets")]
+    assert (report.unread, report.skipped) == ([], (("large", "it is too large for detect-secrets"),))
     assert AWS_KEY not in repr(report)
 
 

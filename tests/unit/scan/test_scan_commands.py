@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 VALUE = "correct-horse/battery+staple"
+ZSTANDARD = b"\x28\xb5\x2f\xfd" + b"x" * 20
 KEYS = {"SECRET_KEY": VALUE, "PIN": "123", "MONGO_URI": "mongodb://user:Tr0ub4dor&3x@localhost/imip"}
 
 
@@ -78,12 +79,34 @@ def test_a_path_that_is_named_and_not_there_is_no_success(tmp_path: Path, capsys
     write(tmp_path, {"a": "nothing"})
     assert run("S = memory://all#SECRET_KEY", "--in", "a", "dsit") == 1
     said = capsys.readouterr()
-    assert said.out == ""
+    assert said.out == "dsit: not searched: it cannot be read: No such file or directory\n"
     assert said.err == (
-        "imip-secrets: dsit: it cannot be read: No such file or directory\n"
-        "imip-secrets: No secret stands there: 1 file searched (7 bytes).\n"
+        "imip-secrets: No secret found, but 1 place not searched: 1 file searched (7 bytes).\n"
         "imip-secrets: error: Not searched, though named: dsit. Name what is there, or leave it out.\n"
     )
+
+
+def test_what_could_not_be_searched_has_a_line_and_an_exit_code_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.zst").write_bytes(ZSTANDARD)
+    assert run("memory://all") == 3
+    said = capsys.readouterr()
+    assert said.out == "a.zst: not searched: it is Zstandard, which is not looked into\n"
+    assert said.err.splitlines()[1:] == [
+        "imip-secrets: No secret found, but 1 place not searched: 1 file searched (0 bytes).",
+        (
+            "imip-secrets: error: 1 place could not be searched, and may hold a secret. "
+            "Mend it, exclude it, or name it with --allow-unsearched."
+        ),
+    ]
+    assert run("memory://all", "--allow-unsearched", "*.zst") == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "imip-secrets: a.zst: it is Zstandard, which is not looked into\n" in said.err
+    write(tmp_path, {"b": VALUE})
+    assert run("memory://all") == 1
+    assert "1 finding in 1 place, and 1 place not searched: " in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_from_a_store_ends_it_before_a_file_is_opened(
@@ -133,8 +156,10 @@ def test_a_file_that_breaks_the_library_keeps_nothing_else_from_being_told(
     write(tmp_path, {"a.yaml": "[" * 5000, "b.py": 'password = "AKIAIOSFODNN7ABCDEFG"\n'})
     assert run("--detect", "--in", ".") == 1
     said = capsys.readouterr()
-    assert said.out == "b.py:1: looks like a secret (AWS Access Key, Secret Keyword)\n"
-    assert "a.yaml: detect-secrets fails on it (RecursionError)" in said.err
+    assert said.out == (
+        "b.py:1: looks like a secret (AWS Access Key, Secret Keyword)\n"
+        "a.yaml: not searched: detect-secrets fails on it (RecursionError)\n"
+    )
 
 
 def test_in_a_job_the_values_are_masked_before_a_file_is_opened(
@@ -211,8 +236,24 @@ def test_nothing_found_lets_the_job_go_on(job: Job) -> None:
 def test_what_was_named_and_is_not_there_fails_the_step_and_is_in_the_summary(job: Job) -> None:
     assert job.run("memory://all", Memory({"all": json.dumps(KEYS)}), mode="scan", scan_paths="gone") == 1
     assert any("Not searched, though named: gone." in text for kind, text in job.log().issues if kind == "error")
-    assert any("gone: it cannot be read" in text for kind, text in job.log().issues if kind == "warning")
+    assert "gone: not searched: it cannot be read" in job.log().text
     assert "| Not searched |" in job.summary.read_text(encoding="utf-8")
+
+
+def test_what_could_not_be_searched_fails_the_step_unless_it_may_stay_so(job: Job) -> None:
+    (job.workspace / "a.zst").write_bytes(ZSTANDARD)
+    store = Memory({"all": json.dumps(KEYS)})
+    assert job.run("memory://all", store, mode="scan") == 1
+    log = job.log()
+    assert "a.zst: not searched: it is Zstandard, which is not looked into" in log.text
+    assert [text for kind, text in log.issues if kind == "error"] == [
+        (
+            "1 place could not be searched, and may hold a secret. "
+            "Mend it, exclude it, or name it with scan-allow-unsearched."
+        )
+    ]
+    assert "No secret found, but 1 place not searched" in job.summary.read_text(encoding="utf-8")
+    assert job.run("memory://all", store, mode="scan", scan_allow_unsearched="*.gz\n*.zst") == 0
 
 
 def test_a_missing_secret_ends_it_and_says_so(job: Job) -> None:
