@@ -1,6 +1,6 @@
 """``make benchscan``: 5 GB of mixed files, 500 secrets in their encodings: no miss, no false hit, how fast, how large.
 
-``make benchscan SIZE=1`` is for 1 GB. The files are made once, in ``.cache/scan``: source
+``make benchscan SIZE=1`` is for 1 GB; ``make test`` does it with 60 MB. The files are made in ``.cache/scan``: source
 text, logs, random bytes, base64, hex, JSON in one line, UTF-16, zip and tar.gz.
 Every secret is put into one of them in each encoding; what was put where is
 what must be found, and nothing else may be.
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / ".cache/scan"
 SECRETS = 500
 FILE = 64 * 1024 * 1024
+FEWEST = 40
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -45,26 +46,28 @@ def main() -> int:
     """Make the files, search them, and print what came of it; return 1 if a figure is missed."""
     parser = argparse.ArgumentParser(description="Measure the scan.")
     parser.add_argument("--gigabytes", type=float, default=5.0)
-    size = parser.parse_args().gigabytes
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to make the files; it is removed")
+    options = parser.parse_args()
+    folder: Path = options.folder
     chance = random.Random(20)  # noqa: S311 - the same each time
     values = {f"SECRET_{number}": _secret(chance, number) for number in range(SECRETS)}
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        expected = _make(chance, values, int(size * 1e9))
+        expected = _make(folder, chance, values, int(options.gigabytes * 1e9))
         # In a process of its own: making the files takes more memory than searching them.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            return pool.submit(_search, values, expected).result()
+            return pool.submit(_search, folder, values, expected).result()
     finally:
-        shutil.rmtree(FOLDER)
+        shutil.rmtree(folder)
 
 
-def _search(values: dict[str, str], expected: set[tuple[str, str]]) -> int:
+def _search(folder: Path, values: dict[str, str], expected: set[tuple[str, str]]) -> int:
     _, result = resolved("\n".join(f"{name} = memory://{name}" for name in values), Memory(values))
     start, wall = time.process_time(), time.perf_counter()
     chosen = sought(result.variables, 4, {})
     sweep.FINDINGS_LIMIT = 1_000_000
-    report = sweep.Sweep(chosen).over(files([str(FOLDER)], Excluded([])))
+    report = sweep.Sweep(chosen).over(files([str(folder)], Excluded([])))
     seconds, waited = time.process_time() - start, time.perf_counter() - wall
     found = {(Path(each.place).name.partition("!")[0], each.name) for each in report.findings}
     memory = int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0]) * 1024
@@ -96,34 +99,34 @@ def _secret(chance: random.Random, number: int) -> str:
     return "Zür" + "".join(chance.choices("äöüéßλж" + LETTERS, k=chance.randint(10, 30)))
 
 
-def _make(chance: random.Random, values: dict[str, str], size: int) -> set[tuple[str, str]]:
+def _make(folder: Path, chance: random.Random, values: dict[str, str], size: int) -> set[tuple[str, str]]:
     """Make the files; return which value stands in which."""
     kinds = [_source, _log, _noise, _base64, _hex, _json]
     expected: set[tuple[str, str]] = set()
-    names = [f"{number:03}" for number in range(max(len(kinds) + 3, size // FILE))]
+    names = [f"{number:03}" for number in range(max(FEWEST, size // FILE))]
+    length = min(FILE, size // len(names))
     placed: dict[str, list[tuple[str, str, str]]] = {name: [] for name in names}
     for index, (name, value) in enumerate(values.items()):
         for way, encode in enumerate(ENCODINGS):
             placed[names[(index + way * 7) % len(names)]].append((name, value, encode))
     for number, file in enumerate(names):
         block = b"".join(kinds[number % len(kinds)](chance))
-        data = (block * (1 + FILE // len(block)))[:FILE]
-        at = [data.find(b"\n", chance.randrange(FILE)) + 1 for _ in placed[file]]
+        data = (block * (1 + length // len(block)))[:length]
+        at = [data.find(b"\n", chance.randrange(length)) + 1 for _ in placed[file]]
         pieces, before = [], 0
         for place, (name, value, encode) in sorted(zip(at, placed[file], strict=True)):
             pieces += [data[before:place], f"x={ENCODINGS[encode](value)}\n".encode()]
             before = place
             expected.add((file, name))
-        _write(file, b"".join([*pieces, data[before:]]), number % 40)
+        _write(folder / file, b"".join([*pieces, data[before:]]), number % FEWEST)
     return expected
 
 
-def _write(name: str, data: bytes, number: int) -> None:
-    path = FOLDER / name
-    if number == 37:  # noqa: PLR2004 - a few are archives
+def _write(path: Path, data: bytes, number: int) -> None:
+    if number == FEWEST - 3:  # a few are archives
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             archive.writestr("inside", data)
-    elif number == 38:  # noqa: PLR2004 - see above
+    elif number == FEWEST - 2:
         with tarfile.open(path, "w:gz", compresslevel=1) as packed:
             member = tarfile.TarInfo("inside")
             member.size = len(data)
