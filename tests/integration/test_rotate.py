@@ -132,6 +132,20 @@ def test_aws_moves_its_labels(at_aws: Aws) -> None:
     assert not any("AWSPENDING" in labels for labels in stages.values())
 
 
+def test_the_version_before_has_the_old_values_of_all_keys(at_aws: Aws, at_vault: Vault) -> None:
+    at_aws.put("imip/two", {"A": "old-a", "B": "old-b"})
+    at_vault.put("secret/imip/two", {"C": "old-c", "D": "old-d"})
+    assert rotate("aws://imip/two#A", "vault://secret/imip/two#C", "aws://imip/two#B", "vault://secret/imip/two#D") == 0
+    client = at_aws.client()
+    before, now = (
+        json.loads(client.get_secret_value(SecretId="imip/two", VersionStage=label)["SecretString"])
+        for label in ("AWSPREVIOUS", "AWSCURRENT")
+    )
+    assert before == {"A": "old-a", "B": "old-b"}
+    assert not set(now.values()) & set(before.values())
+    assert at_vault.do("GET", "secret/data/imip/two")["data"]["metadata"]["version"] == 2
+
+
 def test_aws_takes_up_what_is_pending(at_aws: Aws) -> None:
     at_aws.put("imip/pending", OLD)
     at_aws.client().put_secret_value(

@@ -21,13 +21,13 @@ from imip_secrets.stores import SCHEMES
 from imip_secrets.stores.writers import WRITERS, open_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from imip_secrets.references import Line
     from imip_secrets.request import Request
     from imip_secrets.secret import Secret
-    from imip_secrets.stores.base import Context
+    from imip_secrets.stores.base import Context, Target
     from imip_secrets.stores.writers import Rotatable
 
 USAGE = "[options] REFERENCE#KEY ..."
@@ -100,8 +100,13 @@ def _rotate_at(scheme: str, lines: Iterable[Line], options: argparse.Namespace, 
     store = cast("Rotatable", open_writer(scheme, ours))
     try:
         note(f"{SCHEMES[scheme].title}: {store.login()}.")
+        # The keys of one secret together: one after the other, the first would make the others' secret young.
+        by_target: dict[Target, dict[Wish, Line]] = {}
         for line in lines:
-            problems += _tried(line, store, options, ours)
+            wish = Wish(line.reference.target, line.reference.key)
+            by_target.setdefault(wish.target, {}).setdefault(wish, line)
+        for wished in by_target.values():
+            problems += _tried(wished, store, options, ours)
     except ImipError as error:
         problems += [problem.at(problem.where or SCHEMES[scheme].title) for problem in error.problems]
     finally:
@@ -109,25 +114,28 @@ def _rotate_at(scheme: str, lines: Iterable[Line], options: argparse.Namespace, 
     return problems
 
 
-def _tried(line: Line, store: Rotatable, options: argparse.Namespace, ours: Context) -> list[Problem]:
+def _tried(wished: Mapping[Wish, Line], store: Rotatable, options: argparse.Namespace, ours: Context) -> list[Problem]:
     try:
-        _rotate_one(line, store, options, ours)
+        _rotate_one(wished, store, options, ours)
     except ImipError as error:
-        return [problem.at(problem.where or line.where) for problem in error.problems]
+        where = next(iter(wished.values())).where
+        return [problem.at(problem.where or where) for problem in error.problems]
     return []
 
 
-def _rotate_one(line: Line, store: Rotatable, options: argparse.Namespace, ours: Context) -> None:
-    wish = Wish(line.reference.target, line.reference.key)
+def _rotate_one(wished: Mapping[Wish, Line], store: Rotatable, options: argparse.Namespace, ours: Context) -> None:
+    """Rotate what is wished of one secret."""
+    wishes = [*wished]
     limit = age.parse(options.max_age) if options.max_age else None
-    if limit is not None and not _is_due(wish, store, limit):
+    if limit is not None and not _is_due(wishes, store, limit):
         return
     if options.dry_run:
-        print(f"{wish.shown}: would be rotated")
+        for wish in wishes:
+            print(f"{wish.shown}: would be rotated")
         return
     if options.managed:
         rule = managed.Rule(options.rotation_lambda, options.rotate_every)
-        managed.rotate(wish.target, cast("managed.Managed", store), rule, ours.deadline, print)
+        managed.rotate(wishes[0].target, cast("managed.Managed", store), rule, ours.deadline, print)
         return
     recipe = generate.Recipe(options.kind, options.length, options.symbols, options.exclude)
 
@@ -135,25 +143,27 @@ def _rotate_one(line: Line, store: Rotatable, options: argparse.Namespace, ours:
         # One that an earlier run has made is hidden here for the first time.
         ours.protect(new)
         if options.verify:
-            _verify(options.verify, line.name or _name(wish), wish, new)
+            _verify(options.verify, wished[wish].name or _name(wish), wish, new)
 
     def make() -> Secret:
         new = recipe.make()
         ours.protect(new)
         return new
 
-    rotate(wish, store, Means(make, verify, print))
+    rotate(wishes, store, Means(make, verify, print))
 
 
-def _is_due(wish: Wish, store: Rotatable, limit: timedelta) -> bool:
+def _is_due(wishes: Sequence[Wish], store: Rotatable, limit: timedelta) -> bool:
     """Tell whether a secret is old enough, and say so where it is not; an unfinished rotation is always due."""
-    found = store.fetch(wish.target)
+    target = wishes[0].target
+    found = store.fetch(target)
     if found.changed is None:
-        what = f"{wish.shown}: the store does not tell how old it is"
+        what = f"{wishes[0].shown}: the store does not tell how old it is"
         raise ImipError(Problem(what, remedy="Leave --max-age out to rotate it all the same."))
-    if age.is_older(found.changed, limit) or store.staged(wish.target) is not None:
+    if age.is_older(found.changed, limit) or store.staged(target) is not None:
         return True
-    print(f"{wish.shown}: is younger, and stays")
+    for wish in wishes:
+        print(f"{wish.shown}: is younger, and stays")
     return False
 
 

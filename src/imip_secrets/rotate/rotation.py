@@ -14,7 +14,7 @@ from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from imip_secrets.document import Json
     from imip_secrets.stores.base import Found, Target
@@ -57,68 +57,87 @@ class Means(NamedTuple):
     say: Callable[[str], None]
 
 
-def rotate(wish: Wish, store: Rotatable, means: Means) -> None:
-    """Give a secret a new value.
+def rotate(wishes: Sequence[Wish], store: Rotatable, means: Means) -> None:
+    """Give a secret a new value, or several of its keys one each, at once: so the version before has all old ones.
+
+    Args:
+        wishes: Of one secret.
+        store: Where it is.
+        means: What it is done with.
 
     Raises:
-        ImipError: the secret has another shape, the new value does not work (then it is discarded, and the old one
-            stays current), somebody else changed the secret meanwhile, or the store refuses or fails.
+        ImipError: the secret has another shape, a new value does not work (then all are discarded, and the old ones
+            stay current), somebody else changed the secret meanwhile, or the store refuses or fails.
 
     """
-    current = store.fetch(wish.target)
-    staged = store.staged(wish.target)
+    target = wishes[0].target
+    shown = wishes[0].shown if len(wishes) == 1 else tame(target.path, _SHOWN)
+    current = store.fetch(target)
+    staged = store.staged(target)
     if staged is not None and _same(staged.value, current.value):
-        store.clear(wish.target)
-        means.say(f"{wish.shown}: a rotation that was stopped is finished now")
+        store.clear(target)
+        means.say(f"{shown}: a rotation that was stopped is finished now")
         return
-    if staged is None:
-        new = means.make()
-    else:
-        new = _taken_up(wish, staged, current)
+    taken = _taken_up(wishes, staged, current) if staged is not None else {}
+    for wish in taken:
         means.say(f"{wish.shown}: taking up a rotation that was stopped")
-    whole = _with(wish, current, new)
+    new = {wish: taken[wish] if wish in taken else means.make() for wish in wishes}
+    whole = _with(new, current)
     if staged is None or not _same(staged.value, whole):
-        store.stage(wish.target, whole)
-        staged = store.staged(wish.target)
+        store.stage(target, whole)
+        staged = store.staged(target)
         if staged is None or not _same(staged.value, whole):
-            what = f"{wish.shown}: the new value is not what was staged when it is read back"
+            what = f"{shown}: the new value is not what was staged when it is read back"
             raise ImipError(Problem(what, remedy="Look who else rotates it, and run this again."))
     try:
-        means.verify(wish, new)
+        for wish, value in new.items():
+            means.verify(wish, value)
     except ImipError:
-        store.clear(wish.target)
+        store.clear(target)
         raise
-    store.switch(wish.target, staged, current)
-    if not _same(store.fetch(wish.target).value, whole):
-        what = f"{wish.shown} is not what was switched to when it is read back"
+    store.switch(target, staged, current)
+    if not _same(store.fetch(target).value, whole):
+        what = f"{shown} is not what was switched to when it is read back"
         raise ImipError(Problem(what, remedy="Look who else writes it; the value before is still there."))
-    store.clear(wish.target)
-    means.say(f"{wish.shown}: rotated; the value before is still readable")
+    store.clear(target)
+    for wish in wishes:
+        means.say(f"{wish.shown}: rotated; the value before is still readable")
 
 
-def _taken_up(wish: Wish, staged: Found, current: Found) -> Secret:
-    """Return the new value out of what an earlier run has staged."""
-    if wish.key is None:
-        return staged.value
-    new, old = _object(wish, staged).get(wish.key), _object(wish, current).get(wish.key)
-    if not isinstance(new, str) or new == old:
-        what = f"{wish.shown}: a rotation of another key of this secret was stopped"
+def _taken_up(wishes: Sequence[Wish], staged: Found, current: Found) -> dict[Wish, Secret]:
+    """Return the new values out of what an earlier run has staged."""
+    if wishes[0].key is None:
+        return {wishes[0]: staged.value}
+    new, old = _object(wishes[0], staged), _object(wishes[0], current)
+    taken = {}
+    for wish in wishes:
+        value = new.get(wish.key or "")
+        if isinstance(value, str) and value != old.get(wish.key or ""):
+            taken[wish] = Secret(value)
+    if not taken:
+        what = f"{wishes[0].shown}: a rotation of another key of this secret was stopped"
         raise StoreError(what, "Finish that first: rotate that key again.")
-    return Secret(new)
+    return taken
 
 
-def _with(wish: Wish, current: Found, new: Secret) -> Secret:
-    """Return the whole secret with the new value in it."""
-    if wish.key is None:
+def _with(new: Mapping[Wish, Secret], current: Found) -> Secret:
+    """Return the whole secret with the new values in it."""
+    for wish, value in new.items():
+        if wish.key is not None:
+            continue
         if current.is_data or (current.value.is_text() and current.value.reveal().lstrip().startswith("{")):
             what = f"{wish.shown} is a JSON object, and would be replaced as a whole"
             raise StoreError(what, "Name the key to rotate: REFERENCE#KEY.")
-        return new
-    there = _object(wish, current)
-    if not isinstance(there.get(wish.key), str):
-        what = f"{wish.shown}: there is no such key with a text"
-        raise StoreError(what, f"It has {', '.join(tame(key, _SHOWN) for key in there)}.")
-    return Secret(document.compact({**there, wish.key: new.reveal()}))
+        if len(new) == 1:
+            return value
+    whole: dict[str, Json] = {}
+    for wish, value in new.items():
+        there = _object(wish, current)
+        if wish.key is None or not isinstance(there.get(wish.key), str):
+            what = f"{wish.shown}: there is no such key with a text"
+            raise StoreError(what, f"It has {', '.join(tame(key, _SHOWN) for key in there)}.")
+        whole = {**there, **whole, wish.key: value.reveal()}
+    return Secret(document.compact(whole))
 
 
 def _object(wish: Wish, found: Found) -> dict[str, Json]:

@@ -23,7 +23,8 @@ from stand_ins.faults import FaultServer, json_answer
 from stand_ins.memory import Memory, registered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from imip_secrets.stores.base import Context
     from stand_ins.faults import Request, Step
@@ -35,9 +36,10 @@ SECRET = "memory://imip/a#KEY"
 class Rotating(Memory):
     """A store in memory whose secrets can be staged and switched."""
 
-    def __init__(self, *, days: int | None) -> None:
+    def __init__(self, *, days: int | None, others: Iterable[str] = ()) -> None:
         changed = None if days is None else datetime.now(timezone.utc) - timedelta(days=days)
-        super().__init__({"imip/a": Found(Secret(json.dumps({"KEY": OLD})), version="1", changed=changed)})
+        content = Secret(json.dumps({"KEY": OLD} | dict.fromkeys(others, OLD)))
+        super().__init__({"imip/a": Found(content, version="1", changed=changed)})
         self.side: Secret | None = None
 
     def open_writer(self, _: Context) -> Rotating:
@@ -54,7 +56,9 @@ class Rotating(Memory):
         self.side = value
 
     def switch(self, target: Target, staged: Found, before: Found) -> None:
-        self.secrets[target.path] = Found(staged.value, version=before.version + "1")
+        self.secrets[target.path] = Found(
+            staged.value, version=before.version + "1", changed=datetime.now(timezone.utc)
+        )
 
     def clear(self, _: Target) -> None:
         self.side = None
@@ -106,6 +110,29 @@ def test_what_is_older_than_the_age_is_rotated() -> None:
     assert rotate(store, "--max-age", "90d", SECRET) == 0
     assert OLD not in store.now
     assert store.side is None
+
+
+def test_every_key_of_a_secret_that_is_older_is_rotated(capfd: pytest.CaptureFixture[str]) -> None:
+    store = Rotating(days=91, others=["OTHER"])
+    lines = [SECRET, "AGAIN = memory://imip/a#KEY", "memory://imip/a#OTHER"]
+    assert rotate(store, "--max-age", "90d", *lines) == 0
+    assert OLD not in store.now
+    assert store.fetch(Target("imip/a")).version == "11"
+    assert capfd.readouterr().out == (
+        "imip/a#KEY: rotated; the value before is still readable\n"
+        "imip/a#OTHER: rotated; the value before is still readable\n"
+    )
+    assert rotate(store, "--max-age", "90d", *lines) == 0
+    assert capfd.readouterr().out == "imip/a#KEY: is younger, and stays\nimip/a#OTHER: is younger, and stays\n"
+
+
+def test_each_of_several_new_values_is_verified_in_its_own_variable(tmp_path: Path) -> None:
+    script = tmp_path / "verify.py"
+    line = "f\"{'FIRST' in os.environ} {'OTHER' in os.environ}\\n\""
+    script.write_text(f"import os; open({str(tmp_path / 'seen')!r}, 'a').write({line})", encoding="utf-8")
+    store = Rotating(days=1, others=["OTHER"])
+    assert rotate(store, "--verify", f"{sys.executable} {script}", f"FIRST = {SECRET}", "memory://imip/a#OTHER") == 0
+    assert (tmp_path / "seen").read_text(encoding="utf-8") == "True False\nFalse True\n"
 
 
 def test_an_age_that_the_store_does_not_tell_is_said(capfd: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 OLD, OTHER = "the-old-value", "the-other-value"
 PATH = Target("imip/production")
 WISH = Wish(PATH, "KEY")
+BOTH = [WISH, Wish(PATH, "OTHER")]
 
 
 class Killed(BaseException):
@@ -96,7 +97,7 @@ class Maker:
 
 def test_a_key_gets_a_new_value_and_the_others_stay() -> None:
     store, maker = Kept(), Maker()
-    rotate(WISH, store, maker.means())
+    rotate([WISH], store, maker.means())
     assert store.versions[-1] == f'{{"KEY":"new-value-0","OTHER":"{OTHER}"}}'
     assert store.side is None
     assert [call for call in store.calls if call in {"stage", "switch", "clear"}] == ["stage", "switch", "clear"]
@@ -105,21 +106,21 @@ def test_a_key_gets_a_new_value_and_the_others_stay() -> None:
 
 def test_a_whole_value_is_replaced() -> None:
     store, maker = Kept("plain"), Maker()
-    rotate(Wish(PATH, None), store, maker.means())
+    rotate([Wish(PATH, None)], store, maker.means())
     assert store.versions == ["plain", "new-value-0"]
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_between_any_two_steps_and_run_again_it_converges(after: bool) -> None:  # noqa: FBT001
     dry, maker = Kept(), Maker()
-    rotate(WISH, dry, maker.means())
+    rotate([WISH], dry, maker.means())
     for number in range(1, len(dry.calls) + 1):
         store, maker = Kept(), Maker()
         store.kill_at, store.kill_after = number, after
         with pytest.raises(Killed):
-            rotate(WISH, store, maker.means())
+            rotate([WISH], store, maker.means())
         store.kill_at = 0
-        rotate(WISH, store, maker.means())
+        rotate([WISH], store, maker.means())
         assert len(store.versions) == (3 if _had_ended(store, number, after, dry) else 2), number
         assert store.versions[0] == f'{{"KEY":"{OLD}","OTHER":"{OTHER}"}}'
         assert store.versions[-1] == f'{{"KEY":"{maker.made[-1]}","OTHER":"{OTHER}"}}'
@@ -131,10 +132,58 @@ def _had_ended(_store: Kept, number: int, after: bool, dry: Kept) -> bool:  # no
     return after and number == len(dry.calls)
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_two_keys_get_new_values_at_once_wherever_it_is_killed(after: bool) -> None:  # noqa: FBT001
+    dry, maker = Kept(), Maker()
+    rotate(BOTH, dry, maker.means())
+    assert dry.versions[1:] == ['{"KEY":"new-value-0","OTHER":"new-value-1"}']
+    assert dry.calls.count("switch") == 1
+    assert [line.partition(":")[0] for line in maker.said] == ["imip/production#KEY", "imip/production#OTHER"]
+    for number in range(1, len(dry.calls) + 1 - after):
+        store, maker = Kept(), Maker()
+        store.kill_at, store.kill_after = number, after
+        with pytest.raises(Killed):
+            rotate(BOTH, store, maker.means())
+        store.kill_at = 0
+        rotate(BOTH, store, maker.means())
+        # The version before has both old values, and no key has a value that was given up.
+        assert store.versions[:-1] == [f'{{"KEY":"{OLD}","OTHER":"{OTHER}"}}'], number
+        assert store.versions[-1] == f'{{"KEY":"{maker.made[-2]}","OTHER":"{maker.made[-1]}"}}'
+        assert store.side is None
+
+
+def test_a_stopped_rotation_of_one_key_is_taken_up_with_another_one() -> None:
+    store, maker = Kept(), Maker()
+    store.side = f'{{"KEY":"staged","OTHER":"{OTHER}"}}'
+    rotate(BOTH, store, maker.means())
+    assert store.versions[1:] == ['{"KEY":"staged","OTHER":"new-value-0"}']
+
+
+def test_a_value_that_does_not_work_keeps_the_other_one_back_too() -> None:
+    store, maker = Kept(), Maker()
+
+    def verify(wish: Wish, _new: Secret) -> None:
+        if wish.key == "OTHER":
+            raise ImipError(Problem("it does not work"))
+
+    with pytest.raises(ImipError, match="does not work"):
+        rotate(BOTH, store, maker.means(verify))
+    assert (len(store.versions), store.side) == (1, None)
+
+
+@pytest.mark.parametrize("keys", [("KEY", "NONE"), ("KEY", None), (None, "KEY")])
+@pytest.mark.parametrize("value", [f'{{"KEY":"{OLD}"}}', "text"])
+def test_wishes_that_one_secret_cannot_fulfil_leave_it_as_it_is(value: str, keys: tuple[str | None, ...]) -> None:
+    store = Kept(value)
+    with pytest.raises(StoreError):
+        rotate([Wish(PATH, key) for key in keys], store, Maker().means())
+    assert (store.versions, store.side) == ([value], None)
+
+
 def test_what_was_staged_is_taken_up_rather_than_made_anew() -> None:
     store, maker = Kept(), Maker()
     store.side = f'{{"KEY":"staged","OTHER":"{OTHER}"}}'
-    rotate(WISH, store, maker.means())
+    rotate([WISH], store, maker.means())
     assert maker.made == []
     assert '"KEY":"staged"' in store.versions[-1]
 
@@ -142,7 +191,7 @@ def test_what_was_staged_is_taken_up_rather_than_made_anew() -> None:
 def test_what_others_changed_since_it_was_staged_is_kept() -> None:
     store, maker = Kept('{"KEY":"a","OTHER":"changed since"}'), Maker()
     store.side = '{"KEY":"staged","OTHER":"before"}'
-    rotate(WISH, store, maker.means())
+    rotate([WISH], store, maker.means())
     assert store.versions[-1] == '{"KEY":"staged","OTHER":"changed since"}'
 
 
@@ -150,7 +199,7 @@ def test_a_stopped_rotation_of_another_key_is_not_taken_for_this_one() -> None:
     store, maker = Kept('{"KEY":"a","OTHER":"b"}'), Maker()
     store.side = '{"KEY":"a","OTHER":"new"}'
     with pytest.raises(StoreError, match="a rotation of another key of this secret was stopped"):
-        rotate(WISH, store, maker.means())
+        rotate([WISH], store, maker.means())
     assert len(store.versions) == 1
 
 
@@ -162,7 +211,7 @@ def test_a_value_that_does_not_work_is_discarded_and_the_old_one_stays() -> None
         raise ImipError(Problem(what))
 
     with pytest.raises(ImipError, match="does not work"):
-        rotate(WISH, store, maker.means(verify))
+        rotate([WISH], store, maker.means(verify))
     assert len(store.versions) == 1
     assert store.side is None
 
@@ -170,14 +219,14 @@ def test_a_value_that_does_not_work_is_discarded_and_the_old_one_stays() -> None
 def test_verify_is_given_the_new_value_before_anybody_reads_it() -> None:
     store, maker = Kept(), Maker()
     seen: list[tuple[str, int]] = []
-    rotate(WISH, store, maker.means(lambda _wish, new: seen.append((new.reveal(), len(store.versions)))))
+    rotate([WISH], store, maker.means(lambda _wish, new: seen.append((new.reveal(), len(store.versions)))))
     assert seen == [("new-value-0", 1)]
 
 
 def test_what_somebody_changed_meanwhile_stays() -> None:
     store, maker = Kept(), Maker()
     with pytest.raises(ChangedError):
-        rotate(WISH, store, maker.means(lambda _wish, _new: store.versions.append('{"KEY":"theirs"}')))
+        rotate([WISH], store, maker.means(lambda _wish, _new: store.versions.append('{"KEY":"theirs"}')))
     assert store.versions[-1] == '{"KEY":"theirs"}'
 
 
@@ -194,7 +243,7 @@ def test_what_somebody_changed_meanwhile_stays() -> None:
 def test_another_shape_is_left_as_it_is(value: str, key: str | None, words: str) -> None:
     store, maker = Kept(value), Maker()
     with pytest.raises(StoreError, match=words):
-        rotate(Wish(PATH, key), store, maker.means())
+        rotate([Wish(PATH, key)], store, maker.means())
     assert store.versions == [value]
     assert store.side is None
 
@@ -206,7 +255,7 @@ def test_what_is_not_as_it_was_staged_is_said() -> None:
 
     store, maker = Spoiling(), Maker()
     with pytest.raises(ImipError, match="is not what was staged when it is read back"):
-        rotate(WISH, store, maker.means())
+        rotate([WISH], store, maker.means())
     assert len(store.versions) == 1
 
 
@@ -217,7 +266,7 @@ def test_what_is_not_as_it_was_switched_to_is_said() -> None:
 
     store, maker = Spoiling(), Maker()
     with pytest.raises(ImipError, match="is not what was switched to when it is read back"):
-        rotate(WISH, store, maker.means())
+        rotate([WISH], store, maker.means())
 
 
 # --- AWS's own rotation -----------------------------------------------------------------------------------------------
