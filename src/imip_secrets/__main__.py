@@ -82,6 +82,7 @@ def run() -> NoReturn:
     gc.set_threshold(50_000)
     signal.signal(signal.SIGTERM, _interrupt)
     _quiet_libraries()
+    _quiet_defects()
     os._exit(main(sys.argv[1:]))
 
 
@@ -95,6 +96,17 @@ def _quiet_libraries() -> None:
     import logging  # noqa: PLC0415 - who imports this module to call main() keeps a log of his own
 
     logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _quiet_defects() -> None:
+    """Keep Python from showing what an error says that nobody can catch: in a library's thread, at an object's end.
+
+    Such an error ends nothing, and its text may hold a value.
+    """
+    import threading  # noqa: PLC0415 - logging has it already
+
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
 
 
 def _unforeseen(error: Exception) -> str:

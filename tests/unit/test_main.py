@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,9 @@ def test_the_process_ends_with_the_status_and_without_the_libraries_log(
     ended: list[int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["imip-secrets", "--version"])
+    # So that they are put back.
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     before, handlers = signal.getsignal(signal.SIGTERM), list(logging.getLogger().handlers)
     try:
         with pytest.raises(Ended):
@@ -196,6 +200,27 @@ def test_the_process_ends_with_the_status_and_without_the_libraries_log(
 def test_the_module_runs_as_a_program() -> None:
     done = subprocess.run(program("--version"), capture_output=True, check=True, env=environ())
     assert done.stdout.decode().strip() == __version__
+
+
+@needs_posix
+def test_an_error_that_nobody_can_catch_shows_nothing_of_what_it_says() -> None:
+    script = (
+        "import threading\n"
+        "from imip_secrets import __main__, cli\n"
+        "class Ends:\n"
+        "    def __del__(self):\n"
+        "        int('it says: secret')\n"
+        "def main(_):\n"
+        "    thread = threading.Thread(target=int, args=('it says: secret',))\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "    Ends()\n"
+        "    return 5\n"
+        "cli.main = main\n"
+        "__main__.run()\n"
+    )
+    done = subprocess.run(program(script=script), capture_output=True, check=False, env=environ(), timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (5, b"", b"")
 
 
 @needs_posix
