@@ -183,7 +183,7 @@ def start(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
     assert NODE
     given = {"PATH": os.defpath, **environ}
     return subprocess.run(
-        [NODE, str(ROOT / "cleanup" / script)], env=given, capture_output=True, text=True, check=False, timeout=60
+        [NODE, str(ROOT / "cleanup" / script)], env=given, capture_output=True, text=True, check=False, timeout=200
     )
 
 

@@ -58,7 +58,7 @@ def listens(address: str) -> bool:
 
 
 def test_it_shows_the_log_the_summary_and_what_was_proven(demo: subprocess.Popen[str], tmp_path: Path) -> None:
-    shown, _ = demo.communicate(timeout=110)
+    shown, _ = demo.communicate(timeout=350)
     assert demo.returncode == 0, shown
     assert "    DATABASE_URL=***\n" in shown
     assert re.search(r"^  DATABASE_URL +AWS Secrets Manager +imip/production # MONGO_URI", shown, re.MULTILINE)
@@ -84,7 +84,7 @@ def test_an_interruption_stops_everything(
     time.sleep(0.7)  # into the start of a server, or of the job
     # As the terminal does: to every process of the group.
     os.killpg(demo.pid, number)
-    rest, _ = demo.communicate(timeout=30)
+    rest, _ = demo.communicate(timeout=200)
     shown += rest
     assert demo.returncode == 130, shown
     assert shown.endswith("Interrupted; the servers have been stopped, and their data removed.\n")

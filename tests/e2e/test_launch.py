@@ -213,7 +213,7 @@ class Machine:
 
     def run(self, **environ: str) -> tuple[int, str]:
         process = self.start(**environ)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=200)
         return process.returncode, output
 
     def probe(self, **environ: str) -> dict[str, Any]:
@@ -298,7 +298,7 @@ def test_two_jobs_at_once_share_one_set(machine: Machine, index: Index) -> None:
     machine.add_python()
     machine.lock(index.url)
     both = [machine.start(PROBE_SETS="probe") for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0] for process in both]
+    outputs = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert [seen(output)["value"] for output in outputs] == [42, 42]
     assert [name.split("-")[0] for name in machine.sets()] == ["probe"]
@@ -722,7 +722,7 @@ def test_the_traps_fire_for_a_step_that_does_not_look_out(machine: Machine, trap
     script.write_text('cd .\ntype -P python3\nexport X=1\nenv\n"$1" -c "import json, ssl"\nexec true\n')
 
     def careless(*command: str | Path, **environ: str) -> None:
-        subprocess.run(command, cwd=machine.workspace, env=job | environ, capture_output=True, check=False, timeout=60)
+        subprocess.run(command, cwd=machine.workspace, env=job | environ, capture_output=True, check=False, timeout=200)
 
     careless(BASH or "", "--noprofile", "--norc", script, traps.python, PYTHONHOME="")
     careless(traps.python, "-I", "-c", "")

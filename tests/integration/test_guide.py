@@ -231,7 +231,7 @@ class Reader:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         output = done.stdout
         for written, here in self._here.items():

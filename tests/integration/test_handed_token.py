@@ -58,7 +58,7 @@ def _run_page(vault: Vault, gitlab: Issuer, folder: Path) -> None:
     environ = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
     environ |= {"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.root_token}
     command = [shell, "-euo", "pipefail", "-c", script.replace("https://gitlab.com", gitlab.url)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -77,7 +77,7 @@ def run(vault: Vault, **variables: str) -> subprocess.CompletedProcess[str]:
         env={**clean(), "GITLAB_CI": "true", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 
@@ -117,7 +117,7 @@ def load(vault: Vault, **variables: str) -> str:
         env={**clean(), "VAULT_ADDR": vault.url, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

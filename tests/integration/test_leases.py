@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SEED = 20261127
 WELL, FAILED, CANCELLED = 40, 30, 30
-ENDED_WITHIN = 30.0
+ENDED_WITHIN = 100.0
 
 pytestmark = [
     pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (the package postgresql)"),

@@ -219,7 +219,7 @@ def test_afterwards_github_has_the_new_value_of_references_that_came_through_a_p
             text=True,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=200,
         )
         value = at_vault.do("GET", "secret/data/imip/piped")["data"]["data"]["SECRET_KEY"]
         assert (done.returncode, done.stderr.count("error:")) == (0, 0), done.stderr

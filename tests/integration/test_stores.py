@@ -292,7 +292,7 @@ def test_a_run_with_one_store_imports_no_others_library(harness: Harness, issuer
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
         env={"PYTHONPATH": "src", "SYSTEMROOT": "C:\\Windows"},
     )
     assert done.stderr == ""

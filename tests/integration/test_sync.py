@@ -164,7 +164,7 @@ class Machine:
 
     def run(self) -> str:
         self.api.forget()
-        said, _ = (running := self.start()).communicate(timeout=100)
+        said, _ = (running := self.start()).communicate(timeout=300)
         assert running.returncode == 0, said
         return said
 
@@ -189,7 +189,7 @@ def test_a_process_that_is_killed_is_brought_to_its_end_by_the_next(vault: Vault
         api.forget()
         running = machine.start()
         api.stop_after(requests, running.kill)
-        running.communicate(timeout=100)
+        running.communicate(timeout=300)
         assert running.returncode == -signal.SIGKILL
         assert len(api.sent) >= requests
         changed = {f"S{number}" for number in range(CHANGED)}
@@ -210,7 +210,7 @@ def test_two_processes_at_once_delete_nothing_and_the_next_does(vault: Vault) ->
         prune = ("--sync-prune", "true", "--sync-max-deletions", "100")
         for _ in range(3):
             both = [machine.start(*prune, secrets=SECRETS - 1) for _ in range(2)]
-            said = "".join(running.communicate(timeout=100)[0] for running in both)
+            said = "".join(running.communicate(timeout=300)[0] for running in both)
             if said.count("another run of this sync is at work") == len(both):
                 break
             # On a busy machine one was over before the other began.
@@ -218,7 +218,7 @@ def test_two_processes_at_once_delete_nothing_and_the_next_does(vault: Vault) ->
         assert said.count("another run of this sync is at work") == len(both), said
         assert machine.expected("first")
         alone = machine.start(*prune, secrets=SECRETS - 1)
-        said, _ = alone.communicate(timeout=100)
+        said, _ = alone.communicate(timeout=300)
         assert "6 deleted" in said
         assert not any(f"S{SECRETS - 1}" in api.values(f"repo:o/r{number}") for number in range(REPOSITORIES))
         assert set(api.values(HOME)) == {MANIFEST}
@@ -258,7 +258,7 @@ def test_two_stores_in_one_sync_and_no_value_is_read_that_was_written(vault: Vau
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=100,
+                timeout=300,
                 check=False,
             )
             assert done.returncode == 0, done.stderr

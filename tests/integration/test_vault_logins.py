@@ -87,7 +87,7 @@ def secret_id(vault: Vault, role: str = "ci") -> str:
 def wrapped(vault: Vault, method: str, path: str, body: object = None) -> str:
     """Return the token that an answer of Vault is wrapped in."""
     parts = urlsplit(vault.url)
-    connection = HTTPConnection(str(parts.hostname), parts.port, timeout=10)
+    connection = HTTPConnection(str(parts.hostname), parts.port, timeout=60)
     headers = {"X-Vault-Token": vault.root_token, "X-Vault-Wrap-TTL": "60s"}
     connection.request(method, f"/v1/{path}", json.dumps(body or {}), headers)
     said: Any = json.loads(connection.getresponse().read())

@@ -37,8 +37,8 @@ ACTION = "org/imip-secrets-action@v1"
 TOOLS = CHECKOUT / ".cache" / "runner-tools"
 HIDDEN = "***"
 RUNNERS = ("ubuntu-latest", "ubuntu-24.04")
-ENDS_WITHIN = 180.0
-STOPS_WITHIN = 10.0
+ENDS_WITHIN = 350.0
+STOPS_WITHIN = 30.0
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _LINE = re.compile(r"\[[^\]]+\] ?(.*)")

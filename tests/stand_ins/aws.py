@@ -115,7 +115,7 @@ class Aws:
     @property
     def calls(self) -> list[Call]:
         """Every request since the start or :meth:`reset`, those of the helpers above too, in order."""
-        with urllib.request.urlopen(self.url + _CALLS, timeout=10) as response:
+        with urllib.request.urlopen(self.url + _CALLS, timeout=100) as response:
             return [Call(**call) for call in json.load(response)]
 
     def reads(self) -> list[str]:
@@ -133,7 +133,7 @@ class Aws:
 
     def _post(self, path: str) -> None:
         request = urllib.request.Request(self.url + path, method="POST", data=b"")
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=100):
             pass
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ class Aws:
             client.close()
         self._clients.clear()
         try:
-            self._process.communicate(timeout=5)
+            self._process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

@@ -445,7 +445,7 @@ class Proxy:
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         for each in (self._listener, *self._open):
@@ -467,7 +467,9 @@ class Proxy:
         head = b""
         with contextlib.suppress(OSError):
             while b"\r\n\r\n" not in head:
-                head += down.recv(4096)
+                if not (piece := down.recv(4096)):
+                    return
+                head += piece
             self.asked.append(head.split()[1].decode())
             up = socket.create_connection(("127.0.0.1", self._port))
             self._open.append(up)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TOOLS = ("buildah", "unshare", "mount", "chroot")
 ENDS_WITHIN = 600.0
-RUNS_WITHIN = 60.0
+RUNS_WITHIN = 300.0
 _POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 # What Docker makes in every container.
 _POINTS = ("dev", "proc", "tmp")

@@ -74,7 +74,7 @@ class DelayProxy:
     ) -> None:
         """Close the process's input, at which it ends."""
         try:
-            self._process.communicate(timeout=5)
+            self._process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 HOST = "127.0.0.1"
-UPSTREAM_TIMEOUT = 30.0
+UPSTREAM_TIMEOUT = 100.0
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
 
@@ -244,7 +244,7 @@ class _Server(ThreadingHTTPServer):
     def finish_request(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
         if self._tls:
-            connection.settimeout(10)
+            connection.settimeout(60)
             connection = self._tls.wrap_socket(connection, server_side=True)
             connection.settimeout(None)
         with self._open_lock:
@@ -342,7 +342,7 @@ class _Connection(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait until something is so, at most ``seconds``; tell whether it is."""
     end = time.monotonic() + seconds
     while not condition():

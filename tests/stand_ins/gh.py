@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENDS_WITHIN = 30
+ENDS_WITHIN = 200
 
 
 def program() -> str | None:

@@ -28,7 +28,7 @@ PEOPLE = f"ou=people,{BASE}"
 GROUPS = f"ou=groups,{BASE}"
 GROUP = "deployers"
 STARTS = 3  # another process may take the free port first
-READY_WITHIN = 20.0
+READY_WITHIN = 100.0
 _SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/lib/openldap"])
 
 
@@ -136,7 +136,7 @@ class Directory:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + READY_WITHIN
         while time.monotonic() < end and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=10):
                 return True
             time.sleep(0.02)
         return False

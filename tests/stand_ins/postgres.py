@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stand_ins.vault import HOST, RefusedError, _free_port
+from stand_ins.vault import HOST, STARTS, RefusedError, _free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROLE = "imip-app"
 _ADMIN, _PASSWORD = "imip_admin", "admin-of-a-test"
 _DATABASE = "postgres"
-_READY_WITHIN = 30.0
+_READY_WITHIN = 100.0
 _STOPS_WITHIN = 10.0
 # PostgreSQL refuses root; of its own user, which the package makes, and nobody, one is there.
 _PROGRAMS = ("initdb", "postgres", "psql")
@@ -81,7 +81,7 @@ class Postgres:
         done = self._psql(f"SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname <> '{_ADMIN}'")  # noqa: S608
         return set(done.stdout.split())
 
-    def is_empty(self, within: float = 15.0) -> bool:
+    def is_empty(self, within: float = 100.0) -> bool:
         """Tell whether there is nobody but the administrator; Vault revokes in its own time, but soon."""
         end = time.monotonic() + within
         while self.users():
@@ -92,7 +92,7 @@ class Postgres:
 
     def _psql(self, sql: str, user: str = _ADMIN, password: str = _PASSWORD) -> subprocess.CompletedProcess[str]:
         command = [str(_programs() / "psql"), "-XAtw", "-h", HOST, "-p", str(self.port), "-U", user, "-d", _DATABASE]
-        environ = {"PATH": os.environ["PATH"], "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10"}
+        environ = {"PATH": os.environ["PATH"], "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "60"}
         return subprocess.run([*command, "-c", sql], env=environ, capture_output=True, text=True, check=False)
 
     def __enter__(self) -> Self:
@@ -116,20 +116,34 @@ class Postgres:
         made = [str(bin_ / "initdb"), "-D", str(data), "-U", _ADMIN, "-A", "scram-sha-256", f"--pwfile={password}"]
         made += ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
         subprocess.run([*_as(user), *made], check=True, capture_output=True, cwd=self._folder)
-        self.port = _free_port()
-        serve = [str(bin_ / "postgres"), "-D", str(data), "-h", HOST, "-p", str(self.port), "-k", "", "-F"]
-        with (self._folder / "log").open("ab") as log:
-            self._server = subprocess.Popen([*_as(user), *serve], stdout=log, stderr=log, cwd=self._folder)
+        for _ in range(STARTS):
+            self.port = _free_port()
+            serve = [str(bin_ / "postgres"), "-D", str(data), "-h", HOST, "-p", str(self.port), "-k", "", "-F"]
+            with (self._folder / "log").open("ab") as log:
+                self._server = subprocess.Popen([*_as(user), *serve], stdout=log, stderr=log, cwd=self._folder)
+            if self._is_ready():
+                return
+            self._stop()
+        raise RefusedError((self._folder / "log").read_text()[-2000:])
+
+    def _is_ready(self) -> bool:
+        """Wait until the server answers; give up when it has ended."""
         end = time.monotonic() + _READY_WITHIN
-        while not self.lets_in(_ADMIN, _PASSWORD):
-            if self._server.poll() is not None or time.monotonic() > end:
-                raise RefusedError((self._folder / "log").read_text()[-2000:])
+        while self._server and self._server.poll() is None and time.monotonic() < end:
+            if self.lets_in(_ADMIN, _PASSWORD):
+                return True
             time.sleep(0.05)
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the server, by its own id, and remove the cluster."""
+        """Stop the server and remove the cluster."""
+        self._stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stop(self) -> None:
+        """Stop the server, by its own id."""
         server, self._server = self._server, None
         if server is not None:
             server.terminate()
@@ -138,7 +152,6 @@ class Postgres:
             if server.poll() is None:
                 server.kill()
                 server.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _programs() -> Path:

@@ -230,11 +230,11 @@ def test_what_libraries_log_is_not_shown_and_a_thread_that_hangs_holds_nobody_up
         "from imip_secrets import __main__, cli\n"
         "def main(_):\n"
         "    logging.getLogger('botocore').error('it says: secret')\n"
-        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    threading.Thread(target=time.sleep, args=(300,)).start()\n"
         "    print('data')\n"
         "    return 5\n"
         "cli.main = main\n"
         "__main__.run()\n"
     )
-    done = subprocess.run(program(script=script), capture_output=True, check=False, env=environ(), timeout=20)
+    done = subprocess.run(program(script=script), capture_output=True, check=False, env=environ(), timeout=100)
     assert (done.returncode, done.stdout, done.stderr) == (5, b"data\n", b"")

@@ -294,7 +294,7 @@ def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: P
         env={"PYTHONPATH": str(source)},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.stderr == b""
     old, new, mixed = map(int, done.stdout.split())

