@@ -38,7 +38,7 @@ class Rig:
         app: StandInApp | None = None,
         key: str | None = None,
         app_id: str | None = None,
-        seconds: float = 60,
+        seconds: float = 100,
         ca: str = "",
     ) -> Access:
         """Make what the core gives; without an App the token is the stand-in's own."""

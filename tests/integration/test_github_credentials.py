@@ -27,6 +27,7 @@ from imip_secrets.sync.credentials import read_key
 from imip_secrets.sync.github import open_github
 from stand_ins.faults import answer
 from stand_ins.github import GitHub
+from stand_ins.time_up import end_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,11 +152,11 @@ def test_a_clock_that_is_off_is_allowed_for_and_told(off: float) -> None:
 def test_a_token_that_runs_out_is_made_anew_and_all_are_revoked(
     rig: Rig, app: StandInApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with rig.client(rig.access(ONE, app=app)) as client:
+    with rig.client(rig.access(ONE, app=app, seconds=1000)) as client:
         client.look_up("org", "app")
         assert len(tokens(rig.github)) == 1
-        monkeypatch.setattr(credentials, "FRESH_SECONDS", 3590.0)
-        monkeypatch.setattr(time, "monotonic", later(20))
+        monkeypatch.setattr(credentials, "FRESH_SECONDS", 3500.0)
+        monkeypatch.setattr(time, "monotonic", later(200))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: client.look_up("org", "app"), range(16)))
         assert len(tokens(rig.github)) == 2
@@ -169,12 +170,11 @@ def later(seconds: float) -> object:
 
 
 def test_a_token_is_revoked_even_when_the_time_is_over(rig: Rig, app: StandInApp) -> None:
-    access = rig.access(ONE, app=app, seconds=1.5)
+    access = rig.access(ONE, app=app, seconds=99)
     client = open_github(access)
     client.login()
-    while not access.deadline.over():
-        time.sleep(0.02)
-    with pytest.raises(StoreError, match=r"nothing more is asked, and timeout-seconds \(1\.5\) is over"):
+    end_in(access.deadline, 0)
+    with pytest.raises(StoreError, match=r"nothing more is asked, and timeout-seconds \(99\) is over"):
         client.look_up("org", "app")
     rig.github.delay = 0.1
     client.close()

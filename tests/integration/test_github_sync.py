@@ -264,6 +264,13 @@ def test_killed_after_each_of_the_first_50_requests_the_next_run_ends_in_the_sam
 
 def kill(made: Workflow, requests: int) -> None:
     """Run in another process, which is killed while it waits for the answer to its last request."""
+    child = 0
+
+    def end() -> None:
+        assert wait_until(lambda: child > 0)
+        os.kill(child, signal.SIGKILL)
+
+    made.github.stop_after(requests, end)
     with warnings.catch_warnings():
         # Python warns of any fork where there are threads: those of the server, of which the child needs nothing.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -272,12 +279,10 @@ def kill(made: Workflow, requests: int) -> None:
         with contextlib.suppress(BaseException):
             made.run()
         os._exit(0)
-    made.github.stop_after(requests, lambda: os.kill(child, signal.SIGKILL))
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
     # What was on its way meets a server that is gone.
-    time.sleep(0.02)
-    assert wait_until(lambda: made.github.limits.at_once == 0)
+    made.github.drain()
 
 
 def test_when_we_are_the_only_client_a_whole_run_is_never_refused() -> None:

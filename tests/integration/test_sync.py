@@ -14,6 +14,7 @@ import pytest
 from imip_secrets.sync import github as back_end
 from imip_secrets.sync.apply import Outcome
 from stand_ins.aws import Aws
+from stand_ins.faults import wait_until
 from stand_ins.github import GitHub
 from stand_ins.memory import Versioned
 from stand_ins.sync_runs import MANIFEST, World, outcomes, secret
@@ -187,9 +188,16 @@ def test_a_process_that_is_killed_is_brought_to_its_end_by_the_next(vault: Vault
         assert machine.expected("first")
         machine.put("second", CHANGED)
         api.forget()
-        running = machine.start()
-        api.stop_after(requests, running.kill)
+        started: list[subprocess.Popen[str]] = []
+
+        def end() -> None:
+            assert wait_until(lambda: bool(started))
+            started[0].kill()
+
+        api.stop_after(requests, end)
+        started.append(running := machine.start())
         running.communicate(timeout=300)
+        api.drain()
         assert running.returncode == -signal.SIGKILL
         assert len(api.sent) >= requests
         changed = {f"S{number}" for number in range(CHANGED)}

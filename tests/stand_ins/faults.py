@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
@@ -185,6 +185,13 @@ class FaultServer:
             return self._handler(request)
         return self._pass_on(request) if self._upstream else answer(404, "nothing is scripted for this request")
 
+    def drain(self) -> None:
+        """Wait until whatever clients had sent that are gone now was served: no request of theirs comes later."""
+        with socket.create_connection((HOST, self.port)) as last:
+            # Connections are accepted in their order, so that all the others were before this one.
+            assert wait_until(lambda: last.getsockname() in self._server.clients)
+        assert wait_until(lambda: not self._server.clients)
+
     def _pass_on(self, request: Request) -> Answer:
         """Ask the real server."""
         parts = urlsplit(self._upstream or "")
@@ -232,6 +239,8 @@ class _Server(ThreadingHTTPServer):
         self._tls = tls
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+        # From when they are accepted until their threads end.
+        self.clients: set[object] = set()
         if at:
             self.address_family = socket.AF_UNIX
         super().__init__(str(at) if at else (HOST, 0), _Connection)  # type: ignore[arg-type]  # typed for TCP alone
@@ -239,6 +248,16 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind without the look-up of the machine's name that HTTPServer makes."""
         TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's arguments
+        self.clients.add(client_address)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the same
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.clients.discard(client_address)
 
     # A connection is made TLS in its own thread: a client that never says hello must not stop the others.
     def finish_request(self, request: object, client_address: object) -> None:

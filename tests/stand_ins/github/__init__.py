@@ -243,6 +243,10 @@ class GitHub:
         with self._lock:
             self._stop = (len(self.sent) + requests, do)
 
+    def drain(self) -> None:
+        """Wait until nothing more can come of clients that are gone."""
+        self._server.drain()
+
     def go_on(self) -> None:
         """Serve again after :meth:`stop_after`."""
         with self._lock:

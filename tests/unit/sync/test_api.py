@@ -20,6 +20,7 @@ from imip_secrets.sync.pacing import LIMITS, Ledger, Pacer
 from imip_secrets.sync.transport import Transport
 from stand_ins.faults import Answer as Sent
 from stand_ins.faults import FaultServer, answer, html_answer, json_answer, redirect
+from stand_ins.time_up import end_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def test_what_is_sent_says_who_asks_and_for_which_version(rig: Callable[..., Rig
 def test_an_address_with_a_path_goes_before_every_path(rig: Callable[..., Rig]) -> None:
     with FaultServer(json_answer({})) as server:
         made = rig(server)
-        api = Api(f"{server.url}/api/v3", made.link, made.pacer, Deadline(5))
+        api = Api(f"{server.url}/api/v3", made.link, made.pacer, Deadline(100))
         api.get(made.login, "/repos/o/r")
     assert server.requests[0].target == "/api/v3/repos/o/r"
 
@@ -132,9 +133,14 @@ def test_without_any_answer_the_error_names_the_address_and_the_tries(rig: Calla
 
 def test_when_the_time_is_over_the_error_says_so(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultServer("reset") as server:
-        made = rig(server, 0.05)
-        monkeypatch.setattr(made.pacer, "backoff", lambda *_: Deadline(0.06).sleep(0.051) and False)
-        with pytest.raises(StoreError, match=r", and timeout-seconds \(0\.05\) is over"):
+        made = rig(server, 99)
+
+        def backoff(*_: object) -> bool:
+            end_in(made.api._end, 0)
+            return False
+
+        monkeypatch.setattr(made.pacer, "backoff", backoff)
+        with pytest.raises(StoreError, match=r", and timeout-seconds \(99\) is over"):
             made.get()
 
 

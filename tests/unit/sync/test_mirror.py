@@ -21,6 +21,7 @@ from imip_secrets.sync.plan import State
 from stand_ins.github_memory import START, GitHubInMemory, KilledError
 from stand_ins.memory import Versioned, denied, missing
 from stand_ins.sync_runs import HOME, MANIFEST, World, outcomes, problems, secret
+from stand_ins.time_up import end_in
 
 if TYPE_CHECKING:
     from stand_ins.github_memory import Held
@@ -781,8 +782,19 @@ def test_writes_that_hang_are_told_and_given_up_at_the_end_of_the_time(monkeypat
     world = World(lines="memory://imip/one")
     released = Event()
     monkeypatch.setattr(apply, "SIGN_OF_LIFE", 0.05)
-    monkeypatch.setattr(world.github, "put", lambda _: released.wait(30))
-    mirrored = world.run(seconds=0.5)
+    monkeypatch.setattr(world.github, "put", lambda _: released.wait(60))
+
+    class Said(list[str]):
+        """Ends the time of the run when it was said that there is still something to wait for."""
+
+        def append(self, line: str) -> None:
+            super().append(line)
+            if "still waiting" in line:
+                assert world.github.access is not None
+                end_in(world.github.access.deadline, 0)
+
+    world.said = Said()
+    mirrored = world.run()
     released.set()
     assert problems(mirrored) == ["repo:o/a ONE: it was not written in the time of timeout-seconds."]
     assert "0 of 1 secrets written; still waiting for GitHub." in world.said

@@ -423,10 +423,12 @@ def test_threads_keep_to_the_limits_together() -> None:
                 visit.seen = Seen()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
+    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
+    took = time.monotonic() - began
     assert len(moments) == 48
     assert most <= limits.concurrent
     moments.sort()
@@ -434,4 +436,6 @@ def test_threads_keep_to_the_limits_together() -> None:
     assert all(later - earlier >= limits.window for earlier, later in zip(moments, moments[4:], strict=False))
     used = pacer_.used()
     assert used.points == 48 * WRITE_POINTS
-    assert used.waited >= 10 * limits.window
+    # Eleven windows were waited for, by all threads together; where the machine was slow, there was less to wait for.
+    assert limits.window <= used.waited <= took
+    assert took >= 11 * limits.window
