@@ -166,6 +166,16 @@ def test_aws_creates_updates_and_never_overwrites_unasked(
     assert "s3cret-of-the-file" not in out + err
 
 
+def test_aws_a_secret_that_was_made_without_a_value_gets_its_first(at_aws: Aws, file: Path) -> None:
+    client = at_aws.client()
+    client.create_secret(Name="imip/of-terraform")
+    for _ in range(2):
+        assert migrate("apply", file, "--to", "aws://imip/of-terraform", "--yes", "--no-history") == 0
+    there = client.get_secret_value(SecretId="imip/of-terraform")
+    assert json.loads(there["SecretString"]) == WANTED
+    assert len(client.list_secret_version_ids(SecretId="imip/of-terraform")["Versions"]) == 1
+
+
 def test_aws_a_name_that_is_scheduled_for_deletion_is_said(
     at_aws: Aws, file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from imip_secrets.errors import MissingError
+from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.stores.aws import AwsStore
 from imip_secrets.stores.aws_failure import Failure
 from imip_secrets.stores.aws_names import resource_of
@@ -34,6 +34,8 @@ class AwsWriter(AwsStore):
     def write(self, target: Target, value: Secret, before: Found | None) -> None:
         """Create a secret, or put a new version of it: ``secretsmanager:CreateSecret`` or ``PutSecretValue``.
 
+        One that is there without any value, as Terraform makes them, gets its first.
+
         A request token makes a repeated request the same request (AWS:
         "CreateSecret", ClientRequestToken). AWS has no comparison on writing,
         so the version is looked at once more right before.
@@ -46,13 +48,29 @@ class AwsWriter(AwsStore):
         session, place = self._at(target)
         parameters = {"SecretString": value.reveal(), "ClientRequestToken": str(uuid4())}
         if before is None:
-            call = methodcaller("create_secret", Name=target.path, **parameters)
-            session.ask(_SERVICE, place.region, call, partial(_not_written, place, "CreateSecret"))
-            return
-        if self._version(target) != before.version:
+            if self._has_created(target, methodcaller("create_secret", Name=target.path, **parameters)):
+                return
+        elif self._version(target) != before.version:
             raise ChangedError(place.shown)
         call = methodcaller("put_secret_value", SecretId=target.path, **parameters)
         session.ask(_SERVICE, place.region, call, partial(_not_written, place, "PutSecretValue"))
+
+    def _has_created(self, target: Target, call: methodcaller) -> bool:
+        """Create a secret; return False if it is there and has no value yet."""
+        session, place = self._at(target)
+        codes = []
+
+        def refused(refusal: Refusal) -> Failure:
+            codes.append(refusal.code)
+            return _not_written(place, "CreateSecret", refusal)
+
+        try:
+            session.ask(_SERVICE, place.region, call, refused)
+        except StoreError:
+            if codes[-1:] != [_EXISTS] or self._version(target):
+                raise
+            return False
+        return True
 
     def staged(self, target: Target) -> Found | None:
         """Return the version with the label AWSPENDING, unless it is the current one (a rotation that has ended).
