@@ -50,14 +50,21 @@ class Harness(Protocol):
         throttled: How its service says that it is asked too often; None for a store without a network.
         denial: What an error for :meth:`denying`'s secret must name: the permission or rule, and the exact resource.
         has_versions: Whether it keeps older values.
+        library: What is imported of its library, and by no store with another; empty where it needs none.
+        audience: Whom its ID tokens are for, or "" where nobody logs in.
 
     """
 
     scheme: ClassVar[str]
+    library: ClassVar[frozenset[str]]
+    audience: ClassVar[str]
     settings: dict[str, str]
     throttled: ClassVar[Step | None]
     denial: str
     has_versions: ClassVar[bool]
+
+    def __init__(self, issuer: Issuer) -> None:
+        """Take who signs the tokens of jobs."""
 
     def put(self, name: str, value: str) -> Target:
         """Write a value, the newest of its name; return what reads it."""
@@ -163,6 +170,8 @@ class OfAws(_Remote):
     aws: Aws | None = None
 
     throttled: ClassVar[Step | None] = refusal("ThrottlingException", "Rate exceeded")
+    library: ClassVar[frozenset[str]] = frozenset({"botocore", "boto3"})
+    audience: ClassVar[str] = "sts.amazonaws.com"
     _operations: ClassVar[tuple[str, ...]]
 
     def __enter__(self) -> Self:
@@ -235,6 +244,8 @@ class OpenBao(_Remote):
     """Vault: a real OpenBao, which checks everything itself."""
 
     scheme: ClassVar[str] = "vault"
+    library: ClassVar[frozenset[str]] = frozenset({"hvac", "imip_secrets.stores.vault_transport"})
+    audience: ClassVar[str] = AUDIENCE
     throttled: ClassVar[Step | None] = json_answer({"errors": ["request path: rate limit quota exceeded"]}, 429)
     denial = (
         "in a policy of the role imip-ci (its token has default, imip): "
@@ -278,6 +289,8 @@ class KeyVault(_Remote):
     """Azure Key Vault: the stand-in, over TLS."""
 
     scheme: ClassVar[str] = "azure"
+    library: ClassVar[frozenset[str]] = frozenset({"azure", "msal", "requests"})
+    audience: ClassVar[str] = "api://AzureADTokenExchange"
     throttled: ClassVar[Step | None] = vault_error(429, "Throttled", "Request was not processed: too many requests.")
     denial = "Assign it the role Key Vault Secrets User on the vault (az role assignment create"
 
@@ -321,6 +334,8 @@ class DotenvFiles:
     """Files in a folder of their own."""
 
     scheme: ClassVar[str] = "env-file"
+    library: ClassVar[frozenset[str]] = frozenset({"dotenv"})
+    audience: ClassVar[str] = ""
     throttled: ClassVar[Step | None] = None
     has_versions: ClassVar[bool] = False
 
@@ -383,7 +398,7 @@ def _of_data(found: Found) -> str:
     return document.text_of((document.as_object(found.value.reveal()) or {})["VALUE"])
 
 
-HARNESSES: Mapping[str, Callable[[Issuer], Harness]] = {
+HARNESSES: Mapping[str, type[Harness]] = {
     "aws": SecretsManager,
     "aws-ssm": ParameterStore,
     "vault": OpenBao,
