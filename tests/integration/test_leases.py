@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ import pytest
 from imip_secrets import cli
 from imip_secrets.runner import files, handover
 from job import Job, failing_at
-from stand_ins.faults import Answer, FaultServer, answer
+from stand_ins.faults import Answer, FaultServer, answer, wait_until
 from stand_ins.github import GitHub
 from stand_ins.memory import Memory
 from stand_ins.oidc import Issuer
@@ -47,16 +48,26 @@ pytestmark = [
 
 
 class Counting(FaultServer):
-    """Stands before Vault, and remembers every lease that it gave."""
+    """Stands before Vault, and remembers every lease that it gave.
+
+    Attributes:
+        withheld: Set when credentials are made, which are not passed on then; or None.
+
+    """
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream=upstream)
         self.leases: list[str] = []
+        self.withheld: threading.Event | None = None
 
     def respond(self, request: Request) -> Step:
         step = super().respond(request)
         if isinstance(step, Answer):
-            self.leases += re.findall(r'"lease_id":"([^"]+)"', step.body.decode(errors="replace"))
+            made = re.findall(r'"lease_id":"([^"]+)"', step.body.decode(errors="replace"))
+            self.leases += made
+            if made and self.withheld:
+                self.withheld.set()
+                return "hang"
         return step
 
 
@@ -147,10 +158,15 @@ def fails(job: Job, draw: random.Random, servers: Servers) -> None:
         clean(job)
 
 
+def of_step(job: Job, secrets: str, servers: Servers) -> dict[str, str]:
+    """Return the environment of the program as a process of its own."""
+    given = {f"INPUT_{name.upper()}": text for name, text in servers.given().items()}
+    return {**job.environ, **given, "INPUT_SECRETS": secrets, "PYTHONPATH": str(ROOT / "src")}
+
+
 def is_cancelled(job: Job, delay: float, secrets: str, number: signal.Signals, servers: Servers) -> bool:
     """Interrupt the program after some time, and clean up as the job's end does; tell whether it was in time."""
-    given = {f"INPUT_{name.upper()}": text for name, text in servers.given().items()}
-    environ = {**job.environ, **given, "INPUT_SECRETS": secrets, "PYTHONPATH": str(ROOT / "src")}
+    environ = of_step(job, secrets, servers)
     command = [sys.executable, "-m", "imip_secrets"]
     with subprocess.Popen([*command, "action"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as step:
         time.sleep(delay)
@@ -182,6 +198,25 @@ def test_as_many_leases_are_revoked_as_were_made_in_a_hundred_jobs(servers: Serv
     while servers.living() and time.monotonic() < end:
         time.sleep(0.1)  # Vault revokes in its own time
     assert servers.living() == []
+    assert servers.postgres.is_empty()
+    assert servers.vault.accessors() == servers.before
+
+
+def test_credentials_of_a_step_that_was_killed_while_they_were_made_end_with_its_job(
+    servers: Servers, tmp_path: Path
+) -> None:
+    job = one_of(tmp_path / "job", servers)
+    servers.front.withheld = made = threading.Event()
+    environ = of_step(job, f"S = vault://database/creds/{ROLE}#username", servers)
+    command = [sys.executable, "-m", "imip_secrets", "action"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as step:
+        assert made.wait(60)
+        step.kill()
+        step.communicate(timeout=60)
+    servers.front.withheld = None
+    assert len(servers.living()) == 1
+    clean(job)
+    assert wait_until(lambda: not servers.living(), 60)  # Vault revokes in its own time
     assert servers.postgres.is_empty()
     assert servers.vault.accessors() == servers.before
 

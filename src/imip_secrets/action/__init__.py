@@ -99,21 +99,17 @@ def main(environ: MutableMapping[str, str]) -> int:
 
 def _run(values: Mapping[str, str], environ: Mapping[str, str], ignored: Sequence[str], teller: Teller) -> int:
     wanted = request.read(values, local=False)
-    from imip_secrets.runner import id_token  # noqa: PLC0415 - a request with a mistake needs no token
+    from imip_secrets.runner import handover, id_token  # noqa: PLC0415 - a request with a mistake needs neither
 
     console: Console = teller.console
     if ignored:
         console.say(f"Ignored, since only inputs count here: {', '.join(ignored)}.")
     deadline = Deadline(wanted.settings.number("timeout-seconds"))
-    context = Context(
-        wanted.settings,
-        id_token.source(environ, deadline, console.protect, console.say),
-        console.protect,
-        console.say,
-        deadline,
-    )
+    tokens = id_token.source(environ, deadline, console.protect, console.say)
     mode = cast("Mode", import_module(f"{__name__}.{wanted.settings['mode']}"))
-    return mode.perform(wanted, context, environ, teller)
+    with handover.Ahead(environ.get("RUNNER_TEMP", "")) as ahead:
+        context = Context(wanted.settings, tokens, console.protect, console.say, deadline, foretell=ahead.note)
+        return mode.perform(wanted, context, environ, teller)
 
 
 def _say_bare(error: ImipError) -> None:

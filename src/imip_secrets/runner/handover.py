@@ -25,6 +25,9 @@ from imip_secrets.stores import SCHEMES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
 
     from imip_secrets.document import Json
     from imip_secrets.stores.base import Kept
@@ -53,6 +56,50 @@ class Handover(NamedTuple):
     def __repr__(self) -> str:
         """Show nothing: it holds credentials."""
         return "Handover()"
+
+
+class Ahead:
+    """What a step leaves while it works: the end of credentials that it is having made, should it be killed.
+
+    From ``with`` on; gone at its end, when they are ended, or are in the note that stays.
+
+    Args:
+        temporary: ``RUNNER_TEMP``, or "".
+
+    """
+
+    def __init__(self, temporary: str) -> None:
+        """Leave nothing yet."""
+        self._temporary = temporary
+        self._left: list[Path] = []
+
+    def note(self, kept: Kept) -> None:
+        """Leave a note for the cleanup step, where there is one.
+
+        Raises:
+            ImipError: it cannot be written.
+
+        """
+        from pathlib import Path  # noqa: PLC0415 - most runs leave none
+
+        temporary = Path(self._temporary)
+        if not temporary.is_absolute() or not is_awaited(temporary):
+            return
+        folder = files.private_folder(temporary)
+        self._left.append(folder)
+        files.put([files.Change(folder / NOTE, note([], [kept]), given=True)])
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take back what was left."""
+        for folder in self._left:
+            with suppress(OSError):
+                remove(folder)
 
 
 def folders(temporary: Path) -> Iterator[Path]:

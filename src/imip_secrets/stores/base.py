@@ -163,6 +163,7 @@ class Context:
             (endpoint URLs, CA files, profiles) count. Never inside the action.
         shared: What stores of this run use together.
         kept: Credentials that the stores have made for this run; whoever got them ends them.
+        foretell: Takes note, before credentials are made, of what would end them if this process were killed.
 
     """
 
@@ -177,6 +178,7 @@ class Context:
         ambient: bool = False,
         shared: Shared | None = None,
         kept: list[Kept] | None = None,
+        foretell: Callable[[Kept], None] = lambda _: None,
     ) -> None:
         """Hold everything."""
         self.settings = settings
@@ -188,6 +190,7 @@ class Context:
         self.shared = shared or Shared()
         # Not "or": an empty list is one that somebody looks at afterwards.
         self.kept = [] if kept is None else kept
+        self.foretell = foretell
 
     def under(self, settings: Settings) -> Context:
         """Return the same with other settings."""
@@ -207,6 +210,7 @@ class Context:
             ambient=self.ambient,
             shared=self.shared,
             kept=self.kept,
+            foretell=self.foretell,
         )
 
 

@@ -111,7 +111,7 @@ class VaultStore:
 
         """
         self._session = log_in(self._context, self._client.result)
-        self._reader = Reader(self._client.result(), self._session)
+        self._reader = Reader(self._client.result(), self._session, self._foretell)
         return self._session.line
 
     def fetch(self, target: Target) -> Found:
@@ -167,12 +167,22 @@ class VaultStore:
         if session is not None:
             self._reader.settle(_SETTLE_SECONDS)
             if self._reader.leases:
-                by_token = session.ours and session.revocable
-                return VaultKept(client, self._context.settings, session.token, self._reader.leases, by_token=by_token)
+                return self._kept(session)
             if session.ours:
                 self._give_up(client, session)
         client.close()
         return None
+
+    def _kept(self, session: Session) -> VaultKept:
+        """Return what hangs on our token, or on one that is not ours to end."""
+        by_token = session.ours and session.revocable
+        client, settings = self._client.result(), self._context.settings
+        return VaultKept(client, settings, session.token, self._reader.leases, by_token=by_token)
+
+    def _foretell(self) -> None:
+        """Tell what ends what will be made; of a token that is not ours nothing can be said before there is a lease."""
+        if self._session and self._session.ours and self._session.revocable:
+            self._context.foretell(self._kept(self._session))
 
     def _namespace_of(self, target: Target) -> str:
         return self._namespace if target.namespace is None else target.namespace.strip("/")

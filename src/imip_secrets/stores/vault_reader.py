@@ -35,9 +35,16 @@ _V2 = 2
 
 
 class Reader:
-    """Reads for one session; for many threads."""
+    """Reads for one session; for many threads.
 
-    def __init__(self, client: VaultClient, session: Session) -> None:
+    Args:
+        client: Asks.
+        session: Who asks.
+        foretell: Called once, before anything is made that must be ended.
+
+    """
+
+    def __init__(self, client: VaultClient, session: Session, foretell: Callable[[], None]) -> None:
         """Know no engine yet."""
         self._client = client
         self._session = session
@@ -46,6 +53,8 @@ class Reader:
         self._making = 0
         self._over = False
         self._changed = threading.Condition()
+        self._foretell: Callable[[], None] | None = foretell
+        self._foretelling = threading.Lock()
 
     def settle(self, seconds: float) -> None:
         """Let nothing more be made, and wait for the answers of what is being made: such a lease outlives its token.
@@ -255,6 +264,10 @@ class Reader:
 
     def _make(self, place: Place, ask: Callable[[], Answer]) -> tuple[Answer, Lease | None]:
         """Ask for what may be made anew each time, and remember its lease, whatever comes of the answer."""
+        with self._foretelling:
+            if self._foretell:
+                self._foretell()
+                self._foretell = None
         with self._changed:
             if self._over:
                 raise errors.over(place)

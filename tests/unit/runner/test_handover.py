@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from imip_secrets.errors import ImipError
 from imip_secrets.runner import files, handover
 from imip_secrets.runner.handover import Handover
+from job import failing_at
 from stand_ins.memory import Memory, MemoryKept, registered
 
 if TYPE_CHECKING:
@@ -211,6 +213,45 @@ def test_a_folder_goes_with_all_that_is_in_it_and_nothing_that_a_link_leads_to(t
     handover.remove(folder)
     assert not folder.exists()
     assert (outside / "kept").exists()
+
+
+def test_what_is_left_ahead_is_there_while_the_step_works_and_no_longer(tmp_path: Path) -> None:
+    folder = marked(tmp_path)
+    with handover.Ahead(str(tmp_path)) as ahead:
+        assert list(tmp_path.iterdir()) == [folder]
+        ahead.note(MemoryKept(["creds/a"]))
+        (other,) = (each for each in handover.folders(tmp_path) if each != folder)
+        assert handover.read(other) == Handover((), (("memory", {"leases": "creds/a", "says": ""}),))
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (other, other / handover.NOTE)] == [0o700, 0o600]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("temporary", ["", "relative", "."])
+def test_nothing_is_left_ahead_where_no_folder_of_the_runner_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = marked(tmp_path)
+    with handover.Ahead(temporary) as ahead:
+        ahead.note(MemoryKept(["creds/a"]))
+        assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_nothing_is_left_ahead_where_nobody_cleans_up(tmp_path: Path) -> None:
+    with handover.Ahead(str(tmp_path)) as ahead:
+        ahead.note(MemoryKept(["creds/a"]))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_left_ahead_is_the_error_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = marked(tmp_path)
+    with (
+        handover.Ahead(str(tmp_path)) as ahead,
+        failing_at(1, OSError(errno.ENOSPC, "No space left on device")),
+        pytest.raises(ImipError, match="cannot be written: No space left on device"),
+    ):
+        ahead.note(MemoryKept(["creds/a"]))
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_is_left_shows_nothing_of_itself() -> None:

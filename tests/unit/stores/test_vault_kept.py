@@ -4,11 +4,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
+from unittest.mock import Mock
 
 import pytest
 
 from imip_secrets import document
-from imip_secrets.errors import ImipError, StoreError
+from imip_secrets.errors import ImipError, Problem, StoreError
 from imip_secrets.stores import vault_kept
 from imip_secrets.stores.base import KeepingModule, Target
 from imip_secrets.stores.vault import resume
@@ -18,6 +19,7 @@ from stand_ins.vault_script import CLIENT_TOKEN, Caller, ScriptedVault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from imip_secrets.stores.base import Kept
     from imip_secrets.stores.vault_kept import VaultKept
     from stand_ins.faults import Request, Step
 
@@ -292,3 +294,49 @@ def test_a_lease_without_data_is_ended_too(server: ScriptedVault) -> None:
     assert kept is not None
     assert kept.end() == ""
     assert len(posted(server)) == 1
+
+
+def test_what_will_end_credentials_is_told_once_and_before_any_are_made(server: ScriptedVault) -> None:
+    server.secrets["secret/a"] = '{"K": "v"}'
+    told, asked = with_role(server), []
+    records: list[dict[str, document.Json]] = []
+
+    def foretell(kept: Kept) -> None:
+        asked.append(len(server.asked()))
+        records.append(kept.record())
+
+    told.context.foretell = foretell
+    store = told.store()
+    store.login()
+    store.fetch(Target("secret/a"))
+    assert records == []
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(store.fetch, [Target("database/creds/app")] * 4 + [Target("database/creds/short")] * 4))
+    kept = store.close()
+    (record,) = records
+    assert not any("/creds/" in path and "ui/mounts" not in path for path in server.asked()[: asked[0]])
+    assert kept is not None
+    kept.leave()
+    other = Caller({})
+    assert resume(record, other.context).end() == ""
+    assert posted(server) == [("auth/token/revoke-self", CLIENT_TOKEN, None)]
+
+
+@pytest.mark.parametrize("login", [with_token, with_role])
+def test_of_a_token_that_cannot_be_ended_nothing_is_told(server: ScriptedVault, login: Login) -> None:
+    server.auth["token_type"] = "batch"
+    told = login(server)
+    told.context.foretell = lambda _: pytest.fail("it is not ours to end, or cannot be")
+    kept_by(told).leave()
+
+
+def test_what_cannot_be_told_makes_no_credentials(server: ScriptedVault) -> None:
+    told = with_role(server)
+    told.context.foretell = Mock(side_effect=ImipError(Problem("no room")))
+    store = told.store()
+    store.login()
+    for _ in range(2):
+        with pytest.raises(ImipError, match="no room"):
+            store.fetch(Target("database/creds/app"))
+    assert store.close() is None
+    assert "database/creds/app" not in server.asked()
