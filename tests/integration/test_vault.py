@@ -170,6 +170,8 @@ def test_versions_are_read_deleted_and_destroyed(vault: Vault, store: VaultStore
 def test_denials_name_the_rule(store: VaultStore) -> None:
     assert 'path "secret/data/other" { capabilities = ["read"] }.' in failure(store, Target("secret/other"))
     assert 'path "old/other" { capabilities = ["read"] }.' in failure(store, Target("old/other"))
+    assert "tells of no engine" not in failure(store, Target("secret/other"))
+    assert "Vault tells of no engine at nowhere/: look at the spelling too." in failure(store, Target("nowhere/other"))
     said = failure(store, Target("secret/data/imip/production"))
     assert "leave it out: vault://secret/imip/production." in said
 

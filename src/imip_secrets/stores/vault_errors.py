@@ -178,9 +178,11 @@ def bad_listing(place: Place, what: str) -> StoreError:
 def _denied(session: Session, place: Place, verb: str, answer: Answer) -> StoreError:
     said = answer.reason.removeprefix("1 error occurred: * ")
     extra = f" ({said})" if said not in {"", "permission denied"} else ""
+    # To Vault a mount that is not there and one that this login may not use are the same.
+    spelling = "" if place.mount else f" Vault tells of no engine at {tame(place.root, 80)}/: look at the spelling too."
     return StoreError(
         f"Vault denies {_DOING[verb]} {_shown(place)}{extra}",
-        f"Allow it in a policy of {session.who}: {_policy(place, verb)}{session.doubt}{_of_the_api(place)}",
+        f"Allow it in a policy of {session.who}: {_policy(place, verb)}{spelling}{session.doubt}{_of_the_api(place)}",
     )
 
 

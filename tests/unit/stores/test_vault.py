@@ -385,6 +385,7 @@ def test_a_denied_read_names_the_rule_to_write(server: ScriptedVault, store: Vau
     assert said.startswith(f"Vault denies reading {path}. Allow it in a policy of the role imip-ci")
     assert "(its token has default, imip)" in said
     assert rule in said
+    assert ("Vault tells of no engine at team/: look at the spelling too." in said) == (path == "team/x")
 
 
 def test_a_denied_path_of_the_api_says_so(server: ScriptedVault, store: VaultStore) -> None:
