@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from imip_secrets.libraries import SERVICES
+
 SETS = ("aws", "runner", "vault")
 """Locks, ``requirements/NAME.txt``, whose wheels are for every machine."""
-
-SERVICES = ("cloudtrail", "secretsmanager", "ssm", "sts")
-"""Services of AWS whose models botocore brings along for us."""
 
 PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
 """The Pythons of GitHub's images and of Debian, whose byte-code is in the bundle. Others compile what they import."""

@@ -5,12 +5,18 @@ environment of our choosing, none of the user's settings and caches, and a
 Python that reads no ``.pth`` and no ``sitecustomize``. What the machine's
 administrator set counts: the global ``pip.conf``, ``/etc/uv/uv.toml``, the
 proxy. Whatever index they name, the hashes decide what is installed.
+
+Nearly all files of the set for AWS are botocore's models of services that
+nothing here asks, and a disk can take longer to make them than the network to
+bring them. So an installer works in memory where Linux has some, and only what
+is needed is moved from there to the disk.
 """
 
 from __future__ import annotations
 
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -23,12 +29,16 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
+from imip_secrets.libraries import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 LIMIT_SECONDS = 90
 _UNFINISHED = ".new-"
+_UNFINISHED_IN_MEMORY = ".imip-secrets-new-"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - as in any such place, what is made there is for its owner alone
+_MEMORY_NEEDED = 256 * 1024 * 1024
 _STALE_SECONDS = 24 * 60 * 60
 _UV_SETTINGS = Path("/etc/uv/uv.toml")
 _WHAT = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--quiet")
@@ -36,7 +46,7 @@ _WHAT = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--quiet")
 # The names without which a process cannot find its files, its libraries or the network. Compared in upper case.
 _KEPT = frozenset(
     {
-        *("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH"),
+        *("PATH", "HOME", "LD_LIBRARY_PATH"),
         *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     }
@@ -59,7 +69,8 @@ def install(wanted: Mapping[Path, Path], environ: Mapping[str, str]) -> None:
     """Install each lock as the folder it belongs to, all at once.
 
     A folder appears whole or not at all: it is filled under another name and
-    then renamed. Where two runs install the same set, the first to finish wins.
+    then renamed. It lacks what no run can need. Where two runs install the same
+    set, the first to finish wins.
 
     Args:
         wanted: For each lock its folder. All folders have the same parent.
@@ -70,29 +81,43 @@ def install(wanted: Mapping[Path, Path], environ: Mapping[str, str]) -> None:
 
     """
     parent = next(iter(wanted.values())).parent
-    _remove_stale(parent)
+    _remove_stale(parent, _UNFINISHED)
+    _remove_stale(_MEMORY, _UNFINISHED_IN_MEMORY)
     try:
         with (
-            TemporaryDirectory(prefix=_UNFINISHED, dir=parent, ignore_cleanup_errors=True) as work,
+            TemporaryDirectory(prefix=_UNFINISHED, dir=parent, ignore_cleanup_errors=True) as unfinished,
+            _work_folder(unfinished) as work,
             ThreadPoolExecutor(len(wanted)) as pool,
         ):
             installers = list(_installers(Path(work), environ))
-            runs = [
-                pool.submit(_install_one, installers, lock, place, Path(work), environ)
-                for lock, place in wanted.items()
-            ]
-            for run in runs:
-                run.result()
+
+            def install_one(lock: Path, place: Path) -> None:
+                taken = Path(unfinished, place.name)
+                _take(_installed(installers, lock, Path(work), environ), taken)
+                _settle(taken, place)
+
+            list(pool.map(install_one, wanted, wanted.values()))
     except OSError as error:
         what = f"the libraries could not be written to {parent}: {error.strerror}"
         raise ImipError(Problem(what, remedy="Make room there, or give RUNNER_TOOL_CACHE another place.")) from None
 
 
-def _remove_stale(parent: Path) -> None:
+def _remove_stale(parent: Path, prefix: str) -> None:
     """Remove what killed runs left behind, long enough ago that nobody is still at it."""
-    for folder in parent.glob(f"{_UNFINISHED}*"):
-        if time.time() - folder.lstat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in parent.glob(f"{prefix}*"):
+        with suppress(OSError):  # another run removed it
+            if time.time() - folder.lstat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _work_folder(disk: str) -> TemporaryDirectory[str]:
+    """Make the folder that installers work in: in memory, if there is enough that nobody else can rename."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            enough = shutil.disk_usage(_MEMORY).free >= _MEMORY_NEEDED
+            if enough and _MEMORY.stat().st_mode & stat.S_ISVTX:
+                return TemporaryDirectory(prefix=_UNFINISHED_IN_MEMORY, dir=_MEMORY, ignore_cleanup_errors=True)
+    return TemporaryDirectory(dir=disk, ignore_cleanup_errors=True)
 
 
 def _installers(work: Path, environ: Mapping[str, str]) -> Iterator[Sequence[str]]:
@@ -101,7 +126,7 @@ def _installers(work: Path, environ: Mapping[str, str]) -> Iterator[Sequence[str
     if uv:
         settings = ("--config-file", str(_UV_SETTINGS)) if _UV_SETTINGS.is_file() else ("--no-config",)
         python = ("--python", str(_bare_python(work / "python")), "--no-python-downloads")
-        # A cache of its own, on the same disk, so that each file is written once; it goes with the work folder.
+        # A cache of its own, beside the target, so that each file is written once; it goes with the work folder.
         cache = ("--cache-dir", str(work / "cache"), "--link-mode", "hardlink")
         yield uv, *settings, "pip", "install", *python, *cache, *_WHAT
     pip = _pip()
@@ -140,17 +165,14 @@ def _pip() -> str | None:
     return next((str(wheel) for wheel in bundle.glob("pip-*.whl")), None)
 
 
-def _install_one(
-    installers: Sequence[Sequence[str]], lock: Path, place: Path, work: Path, environ: Mapping[str, str]
-) -> None:
-    """Install one set with the first installer that can."""
+def _installed(installers: Sequence[Sequence[str]], lock: Path, work: Path, environ: Mapping[str, str]) -> Path:
+    """Install one set with the first installer that can; return where it is."""
     problem = Problem("")
     for number, command in enumerate(installers):
-        target = work / f"{place.name}-{number}"
+        target = work / f"{lock.stem}-{number}"
         said = _run([*command, "--target", str(target), "--requirement", str(lock)], work, environ)
         if said is None:
-            _settle(target, place)
-            return
+            return target
         problem = _problem(lock.stem, said)
         if _is_mismatch(said):
             break
@@ -164,7 +186,7 @@ def _run(command: Sequence[str], work: Path, environ: Mapping[str, str]) -> str 
         done = subprocess.run(
             command,
             cwd=work,
-            env=kept | _UV_ENVIRONMENT,
+            env=kept | _UV_ENVIRONMENT | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -174,6 +196,16 @@ def _run(command: Sequence[str], work: Path, environ: Mapping[str, str]) -> str 
     except subprocess.TimeoutExpired:
         return f"error: no end after {LIMIT_SECONDS} seconds"
     return done.stdout.decode(errors="replace") if done.returncode else None
+
+
+def _take(made: Path, place: Path) -> None:
+    """Move a set, but for botocore's models of services that are not ours: on the disk, a rename for each file."""
+    place.mkdir()
+    for entry in made.iterdir():
+        if not entry.is_dir():
+            shutil.move(entry, place / entry.name)
+        elif made.parts[-2:] != ("botocore", "data") or entry.name in SERVICES:
+            _take(entry, place / entry.name)
 
 
 def _settle(made: Path, place: Path) -> None:

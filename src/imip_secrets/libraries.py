@@ -25,6 +25,9 @@ from imip_secrets.errors import ImipError, Problem
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+SERVICES = ("cloudtrail", "secretsmanager", "ssm", "sts")
+"""Services of AWS that something here asks; botocore's models of four hundred others are in no set and no bundle."""
+
 
 class _Launch:
     """How this process was started."""
@@ -101,13 +104,13 @@ def _installed(names: Iterable[str], locks: Path, environ: Mapping[str, str]) ->
 
 
 def _key(lock: Path) -> str:
-    """Name the folder of a set: the same lock on the same kind of Python gives the same name.
+    """Name the folder of a set: the same of the same lock on the same kind of Python gives the same name.
 
     The suffix of extension modules tells the C library, macOS's leaves out the processor.
     """
     machine = "" if sys.platform == "win32" else os.uname().machine
-    python = f"{sys.implementation.cache_tag} {EXTENSION_SUFFIXES[0]} {machine}"
-    return f"{lock.stem}-{sha256(lock.read_bytes() + python.encode()).hexdigest()[:20]}"
+    rest = f"{sys.implementation.cache_tag} {EXTENSION_SUFFIXES[0]} {machine} {SERVICES}"
+    return f"{lock.stem}-{sha256(lock.read_bytes() + rest.encode()).hexdigest()[:20]}"
 
 
 def _private_folder(environ: Mapping[str, str]) -> Path:

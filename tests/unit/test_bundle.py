@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imip_secrets.libraries import SERVICES
 from imip_secrets.stores import vault_logins
 from release import bundle, contents
 from stand_ins.shipped import CHECKOUT, built
@@ -145,7 +146,7 @@ def test_what_no_run_needs_is_left_out(ours: Path) -> None:
     parts = {part for path in paths(ours) for part in path.split("/")}
     assert parts.isdisjoint({"tests", "zoneinfo", "endpoints.json", "stub.py"})
     services = {path.split("/")[2] for path in paths(ours) if path.startswith("botocore/data/") and path.count("/") > 2}
-    assert services == set(contents.SERVICES)
+    assert services == set(SERVICES)
 
 
 def test_each_library_has_its_licence(ours: Path) -> None:
@@ -161,7 +162,7 @@ def test_the_locks_that_it_is_from_are_in_it(ours: Path) -> None:
     assert all((ours / path).read_bytes() == (CHECKOUT / path).read_bytes() for path in there)
 
 
-@pytest.mark.parametrize("service", contents.SERVICES)
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_model_says_nothing_for_people_and_all_for_programs(service: str, ours: Path) -> None:
     from botocore.loaders import Loader  # noqa: PLC0415  # it is large, and no other test here needs it
 

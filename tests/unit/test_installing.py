@@ -20,9 +20,10 @@ from imip_secrets import installing
 from imip_secrets.errors import ImipError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 WHEEL = "probe-1.0-py3-none-any.whl"
+MODEL = "1/service-2.json.gz"
 UV = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
 
 
@@ -31,10 +32,25 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
     with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
         wheel.writestr("probe.py", "VALUE = 42\n")
+        for service in ("ec2", "secretsmanager", "sso", "ssm"):
+            wheel.writestr(f"botocore/data/{service}/{MODEL}", service)
+            wheel.writestr(f"other/data/{service}/{MODEL}", service)
+        wheel.writestr("botocore/data/partitions.json", "{}")
         wheel.writestr("probe-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: probe\nVersion: 1.0\n")
         wheel.writestr("probe-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("probe-1.0.dist-info/RECORD", "")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand for the machine's memory: a folder that everybody may write to, in which no test leaves anything."""
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    monkeypatch.setattr(installing, "_MEMORY", folder)
+    yield folder
+    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture
@@ -70,11 +86,13 @@ class Commands:
     def __init__(self, *answers: str | None) -> None:
         self.answers = list(answers)
         self.seen: list[Sequence[str]] = []
+        self.works: list[Path] = []
 
     def __call__(self, command: Sequence[str], work: Path, environ: Mapping[str, str]) -> str | None:
         assert work.is_dir()
         assert environ
         self.seen.append(command)
+        self.works.append(work)
         answer = self.answers.pop(0)
         if answer is None:
             target = Path(command[command.index("--target") + 1])
@@ -133,6 +151,95 @@ def test_a_file_with_another_hash_is_refused_and_named(
     with pytest.raises(ImipError, match="gave other files for the libraries 'probe' than their lock allows"):
         installing.install({lock: place}, environ(PATH=path_with(UV or "") if installer == "uv" else ""))
     assert list(place.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("installer", ["pip", pytest.param("uv", marks=pytest.mark.skipif(UV is None, reason="no uv"))])
+def test_models_of_services_that_nobody_asks_are_left_out(installer: str, lock: Path, place: Path) -> None:
+    installing.install({lock: place}, environ(PATH=path_with(UV or "") if installer == "uv" else ""))
+    models = {file.relative_to(place).as_posix() for file in place.rglob("*.gz")}
+    wanted = {f"botocore/data/{service}/{MODEL}" for service in ("secretsmanager", "ssm")}
+    wanted |= {f"other/data/{service}/{MODEL}" for service in ("ec2", "secretsmanager", "sso", "ssm")}
+    assert models == wanted
+    assert (place / "botocore" / "data" / "partitions.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a folder")
+@pytest.mark.usefixtures("two_installers")
+def test_installers_work_in_memory(lock: Path, place: Path, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = answer(monkeypatch, None)
+    installing.install({lock: place}, environ())
+    assert commands.works[0].parent == memory
+    assert (place / "probe.py").is_file()
+    assert leftovers(place) == []
+
+
+@pytest.mark.parametrize("lack", ["room", "folder", "protection from others", "right to write"])
+@pytest.mark.usefixtures("two_installers")
+def test_without_safe_memory_installers_work_on_the_disk(
+    lack: str, lock: Path, place: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lack == "room":
+        monkeypatch.setattr(installing, "_MEMORY_NEEDED", 2**60)
+    elif lack == "folder":
+        monkeypatch.setattr(installing, "_MEMORY", memory / "none")
+    elif lack == "protection from others":
+        memory.chmod(0o777)
+    else:
+        refuse_folders_in(memory, monkeypatch)
+    commands = answer(monkeypatch, None)
+    installing.install({lock: place}, environ())
+    assert commands.works[0].is_relative_to(place.parent)
+    assert (place / "probe.py").is_file()
+    assert leftovers(place) == []
+
+
+def refuse_folders_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir = os.mkdir
+
+    def refuse(path: str, *rest: int) -> None:
+        if Path(path).parent == folder:
+            raise PermissionError(13, "Permission denied")
+        mkdir(path, *rest)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+
+
+@pytest.mark.usefixtures("two_installers")
+def test_a_disk_that_is_full_is_told_and_leaves_nothing(
+    lock: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_paths: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    answer(monkeypatch, None)
+    monkeypatch.setattr(shutil, "move", refuse)
+    with pytest.raises(ImipError, match=r"could not be written to .*libraries: No space left on device"):
+        installing.install({lock: place}, environ())
+    assert list(place.parent.iterdir()) == []
+
+
+def test_a_run_that_is_killed_while_it_takes_files_leaves_no_set(lock: Path, place: Path, memory: Path) -> None:
+    code = (
+        f"import os, shutil, sys; sys.path.insert(0, {str(Path(installing.__file__).parents[1])!r})\n"
+        f"from pathlib import Path; from imip_secrets import installing; installing._MEMORY = Path({str(memory)!r})\n"
+        "move, moved = shutil.move, []\n"
+        "def die(*paths):\n"
+        "    moved.append(move(*paths))\n"
+        "    if len(moved) == 2:\n"
+        "        os._exit(9)\n"
+        "shutil.move = die\n"
+        f"installing.install({{Path({str(lock)!r}): Path({str(place)!r})}}, {environ()!r})"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], check=False, timeout=120)
+    assert done.returncode == 9
+    assert not place.exists()
+    (half,) = place.parent.iterdir()
+    assert [entry for entry in half.rglob("*") if entry.is_file()]
+    installing.install({lock: place}, environ())
+    assert (place / "probe.py").is_file()
+    assert leftovers(place) == [half.name]
+    for folder in memory.iterdir():
+        shutil.rmtree(folder)
 
 
 @pytest.mark.usefixtures("two_installers")
@@ -226,16 +333,45 @@ def refuse_renames(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
 
 @pytest.mark.usefixtures("two_installers")
-def test_what_killed_runs_left_a_day_ago_is_removed(lock: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_killed_runs_left_a_day_ago_is_removed(
+    lock: Path, place: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer(monkeypatch, None)
-    for name, age in ((".new-old", 25 * 3600), (".new-busy", 3600)):
-        folder = place.parent / name
+    for folder, age in (
+        (place.parent / ".new-old", 25 * 3600),
+        (place.parent / ".new-busy", 3600),
+        (memory / ".imip-secrets-new-old", 25 * 3600),
+        (memory / ".imip-secrets-new-busy", 3600),
+        (memory / ".new-of-another-program", 25 * 3600),
+    ):
         folder.mkdir()
         (folder / "half").write_text("half")
         long_ago = time.time() - age
         os.utime(folder, (long_ago, long_ago))
     installing.install({lock: place}, environ())
     assert leftovers(place) == [".new-busy"]
+    left = sorted(memory.iterdir())
+    assert [folder.name for folder in left] == [".imip-secrets-new-busy", ".new-of-another-program"]
+    for folder in left:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("two_installers")
+def test_what_another_run_removes_at_the_same_moment_is_no_error(
+    lock: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, None)
+    lstat = Path.lstat
+
+    def gone(path: Path) -> os.stat_result:
+        if path.name == ".new-old":
+            path.rmdir()
+        return lstat(path)
+
+    (place.parent / ".new-old").mkdir()
+    monkeypatch.setattr(Path, "lstat", gone)
+    installing.install({lock: place}, environ())
+    assert (place / "probe.py").is_file()
 
 
 def test_without_pip_and_uv_the_error_says_what_to_install(
@@ -272,6 +408,13 @@ def test_an_installer_gets_only_what_it_needs_of_the_environment(tmp_path: Path)
     names = set(seen.split())
     assert {"https_proxy", "UV_SYSTEM_CERTS"} <= names
     assert not names & {"INPUT_VAULT_TOKEN", "PIP_INDEX_URL", "UV_INDEX", "PYTHONPATH"}
+
+
+def test_an_installer_s_own_temporary_files_go_with_its_folder(tmp_path: Path) -> None:
+    code = "import tempfile; raise SystemExit(tempfile.gettempdir())"
+    seen = installing._run([sys.executable, "-I", "-S", "-c", code], tmp_path, environ(TMPDIR="/elsewhere"))
+    assert seen is not None
+    assert seen.strip() == str(tmp_path)
 
 
 def test_an_installer_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

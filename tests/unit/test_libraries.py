@@ -106,6 +106,12 @@ def test_another_kind_of_python_has_sets_of_its_own(locks: Path, suffix: str, mo
     assert libraries._key(locks / "aws.txt") != here
 
 
+def test_with_other_services_a_set_is_another(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = libraries._key(locks / "aws.txt")
+    monkeypatch.setattr(libraries, "SERVICES", (*libraries.SERVICES, "sso"))
+    assert libraries._key(locks / "aws.txt") != before
+
+
 @pytest.mark.usefixtures("locks", "installer")
 def test_the_folder_is_for_nobody_else(environ: dict[str, str]) -> None:
     folder = ours(environ, "RUNNER_TOOL_CACHE")

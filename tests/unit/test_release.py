@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from imip_secrets.libraries import SERVICES
 from release import image, notes, pin, sbom
-from release.contents import SERVICES
 from stand_ins import shipped
 
 ROOT = Path(__file__).parents[2]

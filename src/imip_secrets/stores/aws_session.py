@@ -15,6 +15,7 @@ from botocore.session import Session
 from imip_secrets import __version__
 from imip_secrets.errors import ImipError
 from imip_secrets.foreign import tame
+from imip_secrets.libraries import SERVICES
 from imip_secrets.stores.aws_errors import EXPIRED, Refusal
 from imip_secrets.stores.aws_failure import Failure, Patience
 from imip_secrets.stores.aws_transport import Transport, trust
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from imip_secrets.stores.base import Context
 
 T = TypeVar("T")
-
-_SERVICES = ["cloudtrail", "secretsmanager", "ssm", "sts"]
 
 
 class _Models(Loader):  # type: ignore[misc]  # botocore ships no types
@@ -47,7 +46,7 @@ class _Models(Loader):  # type: ignore[misc]  # botocore ships no types
         super().__init__(extra_search_paths=[self.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # the signature is botocore's
-        return _SERVICES
+        return list(SERVICES)
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name == "endpoints":
