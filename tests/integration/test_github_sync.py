@@ -22,7 +22,7 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.identity import IdToken
 from imip_secrets.secret import Secret
 from imip_secrets.stores.base import Context, Found
-from imip_secrets.sync import inputs, report
+from imip_secrets.sync import apply, inputs, report
 from imip_secrets.sync.apply import Outcome
 from imip_secrets.sync.github import is_enterprise_server, open_github
 from imip_secrets.sync.mirror import Hands, Mirror, Mirrored
@@ -236,30 +236,38 @@ def state(made: Workflow) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process is forked")
-@pytest.mark.parametrize("remembers", [False, True])
-def test_killed_after_each_of_the_first_50_requests_the_next_run_ends_in_the_same_state(remembers: bool) -> None:  # noqa: FBT001 - a table
+@pytest.mark.parametrize("first", range(1, 51, 10))
+@pytest.mark.parametrize(
+    ("remembers", "lot", "each"),
+    [(False, apply.CHECKPOINT, 1), (True, apply.CHECKPOINT, 1), (True, 8, 4)],
+    ids=["stateless", "manifest", "manifest-in-lots-of-8"],
+)
+def test_killed_after_each_of_the_first_50_requests_the_next_run_ends_in_the_same_state_and_writes_nothing_twice(
+    remembers: bool,  # noqa: FBT001 - a table
+    lot: int,
+    each: int,
+    first: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apply, "CHECKPOINT", lot)
     names = ("org/a", "org/b", "org/c", "org/d")
     to = "\n".join(f"repo:{name}" for name in names)
     secrets = {f"s{number}": f"value {number}" for number in range(10)}
-    with workflow(to, secrets, *names, check=False) as whole:
-        whole.run()
-        wanted = state(whole)
-    for requests in range(1, 51, 7 if remembers else 1):
+    wanted = {f"repo:{name}": {key.upper(): value for key, value in secrets.items()} for name in names}
+    everything = sorted(f"PUT /repos/{name}/actions/secrets/{key.upper()}" for name in names for key in secrets)
+    for requests in range(first, first + 10, each):
         with workflow(to, secrets, *names, check=False, remembers=remembers) as made:
             kill(made, requests)
-            written = {
+            written = [
                 f"PUT /repos/{name}/actions/secrets/{key}" for name in names for key in state(made)[f"repo:{name}"]
-            }
+            ]
             made.github.go_on()
             made.run()
             assert state(made) == wanted, requests
-            assert not any(write.startswith("DELETE") for write in made.writes())
-            if not remembers:
-                # What is there already is not written again.
-                assert not written & set(made.writes())
-                assert len(written) + len(set(made.writes())) == 40
+            # What is there already is not written again, and nothing is deleted.
+            assert sorted([*written, *made.writes()]) == everything, requests
             assert outcomes(made.run()) <= {Outcome.UNCHANGED}
-            assert made.writes() == []
+            assert made.github.writes() == []
 
 
 def kill(made: Workflow, requests: int) -> None:

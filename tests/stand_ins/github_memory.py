@@ -105,6 +105,9 @@ class GitHubInMemory:
         self._asked("selected", f"{scope.title} {name}")
         return self._held(scope)[name].selected
 
+    def clock(self) -> float | None:
+        return self.now.timestamp()
+
     def put(self, put: Put) -> Written:
         self._asked("put", f"{put.scope.title} {put.name}")
         self._check(put.scope)

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,7 @@ from github.Requester import Requester
 
 from imip_secrets import __version__
 from imip_secrets.errors import StoreError
-from imip_secrets.sync.base import READ_POINTS, WRITE_POINTS
+from imip_secrets.sync.base import READ_POINTS, WRITE_POINTS, TooLateError
 from imip_secrets.sync.broken import TRIES, Fault, garbled, not_ready, too_late
 from imip_secrets.sync.pacing import Seen
 from imip_secrets.sync.transport import Connection
@@ -120,6 +121,7 @@ class Api:
         self._pacer = pacer
         self._end = end
         self._of_thread = threading.local()
+        self._ahead: float | None = None
 
     def get(self, login: Login, path: str) -> Answer:
         """Read."""
@@ -155,6 +157,8 @@ class Api:
         path: str,
         body: Body | None = None,
         last: Deadline | None = None,
+        *,
+        until: Deadline | None = None,
     ) -> Answer:
         """Send a request until there is an answer that another try would not better.
 
@@ -164,8 +168,10 @@ class Api:
             path: The path and the query, escaped.
             body: What to send, without any plaintext of a secret.
             last: For what must be done at the end of a run: one try, at once, until then.
+            until: Until when it may be sent, whatever it had to wait for.
 
         Raises:
+            TooLateError: it was not sent until then.
             StoreError: there was no answer of GitHub's.
 
         """
@@ -177,8 +183,11 @@ class Api:
             attempt += 1
             auth = login.auth()
             with self._pacer.visit(points, login.account, at_once=last is not None) as visit:
+                if until is not None and until.over():
+                    raise _left()
                 outcome = self._try(auth, method, path, body, last or self._end)
                 visit.seen = _seen(outcome) if isinstance(outcome, Answer) else None
+                self._heard(outcome)
             if last is None and visit.seen and visit.seen.refused:
                 attempt -= 1  # the pacer waits, and gives up when it is enough
                 continue
@@ -188,6 +197,17 @@ class Api:
         if isinstance(outcome, Fault):
             raise self.failed(outcome, attempt)
         return Answer(outcome.status, outcome.headers, outcome.data, attempt)
+
+    def clock(self) -> float | None:
+        """Say what time it is by GitHub's clock, and never too late; None before it told."""
+        return None if self._ahead is None else self._ahead + time.monotonic()
+
+    def _heard(self, outcome: Answer | Fault) -> None:
+        """Take note of GitHub's clock: it is later than any of its answers says."""
+        date = outcome.date if isinstance(outcome, Answer) else None
+        if date is not None:
+            ahead = date.timestamp() - time.monotonic()
+            self._ahead = ahead if self._ahead is None else max(self._ahead, ahead)
 
     def failed(self, fault: Fault, tries: int) -> StoreError:
         """Make the error for a request without an answer."""
@@ -227,6 +247,10 @@ class _Requester(Requester):
     @property
     def _logger(self) -> logging.Logger:
         return _SILENT
+
+
+def _left() -> TooLateError:
+    return TooLateError("it was not sent in the time that it had", "Please report this line: it holds no value.")
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:

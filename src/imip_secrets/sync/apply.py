@@ -1,13 +1,15 @@
 """Carries a plan out: the writes first, all of them, and then the deletions, if nothing has failed.
 
-One target that fails stops no other, and every secret has a result. What was
-written goes into the manifest at once, so that a run that is stopped leaves as
-little as can be to be written again.
+One target that fails stops no other, and every secret has a result. The writes
+are made in lots. Each is noted in the manifest before it is begun, with what the
+lot before has written, so that whenever a run is stopped, the next one knows
+what was written.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,28 +19,30 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 from imip_secrets.errors import ImipError, Problem, StoreError
-from imip_secrets.sync.base import DeniedError, Put
-from imip_secrets.sync.manifest import Row, key
+from imip_secrets.sync.base import DeniedError, Put, TooLateError
 from imip_secrets.sync.plan import WRITES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
 
     from imip_secrets.deadline import Deadline
     from imip_secrets.sync.base import GitHub, Scope
-    from imip_secrets.sync.manifest import Manifest
+    from imip_secrets.sync.keeper import Keeper
     from imip_secrets.sync.plan import Entry, Plan
 
 THREADS = 12
 """How many writes are under way at once; the pace is the back end's."""
 CHECKPOINT = 100
-"""After so many writes the manifest is saved, with more to come."""
+"""So many writes are a lot; between two the manifest is saved."""
 SIGN_OF_LIFE = 10.0
 """How often a person who waits is told how far it has come, in seconds."""
 
 
-# A result, what it is of, and when it was by GitHub's clock.
-_Written: TypeAlias = "tuple[Result, Entry, float]"
+# What was to be written, its result or None where it was left for later, and when that was by GitHub's clock.
+_Written: TypeAlias = "tuple[Scope, Entry, Result | None, float]"
 
 
 class Outcome(Enum):
@@ -94,78 +98,6 @@ class Results:
         self.by_secret[result.scope, result.name] = result
 
 
-class Keeper:
-    """Keeps the manifest: what was written goes in, and it is saved where it belongs.
-
-    Args:
-        manifest: What earlier runs wrote; changed in place.
-        github: Where it is saved.
-        home: The scope and the name of the secret that holds it, or None where nothing is remembered.
-        save: Makes the secret's content of it.
-
-    """
-
-    def __init__(
-        self, manifest: Manifest, github: GitHub, home: tuple[Scope, str] | None, save: Callable[[Manifest], Put]
-    ) -> None:
-        """Have nothing to save yet."""
-        self.manifest = manifest
-        self.home = home
-        self._github = github
-        self._save = save
-        self._unsaved = 0
-        self._latest = 0.0
-
-    def saw(self, at: float) -> None:
-        """Take note of the time by GitHub's clock."""
-        self._latest = max(self._latest, at)
-
-    def wrote(self, scope: Scope, entry: Entry, at: float) -> None:
-        """Remember a write."""
-        self.saw(at)
-        offer = entry.offer
-        if self.home is None or offer is None:
-            return
-        rows = self.manifest.rows.setdefault(key(scope), {})
-        before = rows.get(entry.name)
-        when = before.at if entry.value_stays and before else int(at)
-        rows[entry.name] = Row(offer.piece.mapping, offer.name, offer.version, when, entry.repositories)
-        self._unsaved += 1
-
-    def found(self, scope: Scope, entry: Entry) -> None:
-        """Remember that ``repos=`` turned out to be in force."""
-        row = self.manifest.row(scope, entry.name)
-        if self.home is not None and row is not None and entry.repositories and row.repositories != entry.repositories:
-            self.wrote(scope, entry, row.at)
-
-    def forget(self, scope: Scope, name: str) -> None:
-        """Forget what is there no more."""
-        if self.manifest.rows.get(key(scope), {}).pop(name, None) is not None:
-            self._unsaved += 1
-
-    def is_due(self) -> bool:
-        """Tell whether so much was written that it should be saved in between."""
-        return self._unsaved >= CHECKPOINT
-
-    def save(self) -> Problem | None:
-        """Save the manifest if it has changed; return what kept it from that."""
-        if self.home is None or not self._unsaved:
-            return None
-        unsaved, self._unsaved = self._unsaved, 0
-        self.manifest.saved = int(self._latest or time.time())
-        try:
-            self._github.put(self._save(self.manifest))
-        except ImipError as error:
-            self._unsaved = unsaved
-            problem = error.problems[0]
-            return Problem(
-                f"the manifest could not be saved: {problem.what}",
-                f"{self.home[0].title} {self.home[1]}",
-                f"{problem.remedy} The next run writes again what this one has written, and deletes nothing of it.",
-            )
-        return None
-
-
 def carry_out(plan: Plan, github: GitHub, keeper: Keeper, deadline: Deadline, say: Callable[[str], None]) -> Results:
     """Write what the plan says, and save the manifest, whatever comes between. Deletions are for :func:`delete`."""
     results = Results()
@@ -177,12 +109,8 @@ def carry_out(plan: Plan, github: GitHub, keeper: Keeper, deadline: Deadline, sa
             keeper.found(scope.scope, entry)
     writes = list(in_turn((scope.scope, entry) for scope, entry in plan.entries(*WRITES)))
     try:
-        for count, (result, entry, at) in enumerate(_writes(writes, github, deadline, say), start=1):
-            results.add(result)
-            if result.problem is None:
-                keeper.wrote(result.scope, entry, at)
-            if keeper.is_due() and count < len(writes):
-                keeper.save()  # a failure that stays is told at the end
+        with Crew(len(writes), github, deadline, say) as crew:
+            _write_all(writes, crew, keeper, results)
         for scope_of, entry in writes:
             if (scope_of, entry.name) not in results.by_secret:
                 late = Problem("it was not written in the time of timeout-seconds", f"{scope_of.title} {entry.name}")
@@ -193,6 +121,21 @@ def carry_out(plan: Plan, github: GitHub, keeper: Keeper, deadline: Deadline, sa
         if problem:
             results.problems.append(problem)
     return results
+
+
+def _write_all(writes: Iterable[tuple[Scope, Entry]], crew: Crew, keeper: Keeper, results: Results) -> None:
+    """Write lot after lot, each noted in the manifest before; what its note ran out for comes with the next."""
+    waiting = deque(writes)
+    while waiting and not crew.gave_up:
+        lot = [waiting.popleft() for _ in range(min(CHECKPOINT, len(waiting)))]
+        until = keeper.intend(lot)
+        for scope, entry, result, at in crew.write(lot, until):
+            if result is None:
+                waiting.append((scope, entry))
+                continue
+            results.add(result)
+            if result.problem is None:
+                keeper.wrote(scope, entry, at)
 
 
 def delete(plan: Plan, github: GitHub, keeper: Keeper, results: Results) -> None:
@@ -235,37 +178,64 @@ def in_turn(writes: Iterable[tuple[Scope, Entry]]) -> Iterator[tuple[Scope, Entr
             yield from filter(None, turn)
 
 
-def _writes(
-    writes: list[tuple[Scope, Entry]], github: GitHub, deadline: Deadline, say: Callable[[str], None]
-) -> Iterator[_Written]:
-    """Write everything, several at once, and give each result as it comes."""
-    done: SimpleQueue[_Written | BaseException] = SimpleQueue()
-    denied: dict[Scope, Problem] = {}
+class Crew:
+    """Writes secrets, several at once.
 
-    def write(scope: Scope, entry: Entry) -> None:
-        try:
-            done.put(_write(scope, entry, github, denied))
-        except BaseException as end:  # noqa: BLE001 - the thread that waits is to end with it, not to wait for ever
-            done.put(end)
+    Args:
+        total: How many there are in all.
+        github: Where they go.
+        deadline: The end of the run.
+        say: Shows one line.
 
-    pool = ThreadPoolExecutor(THREADS, "imip-secrets-sync")
-    try:
-        for scope, entry in writes:
-            pool.submit(write, scope, entry)
-        began = told = time.monotonic()
-        for count in range(len(writes)):
-            progress = f"{count} of {len(writes)} secrets written"
-            result = _next(done, deadline, progress, say)
-            if result is None:
+    """
+
+    def __init__(self, total: int, github: GitHub, deadline: Deadline, say: Callable[[str], None]) -> None:
+        """Begin with nothing written."""
+        self.gave_up = False
+        self._total = total
+        self._github = github
+        self._deadline = deadline
+        self._say = say
+        self._count = 0
+        self._denied: dict[Scope, Problem] = {}
+        self._began = self._told = time.monotonic()
+        self._pool = ThreadPoolExecutor(THREADS, "imip-secrets-sync")
+
+    def __enter__(self) -> Self:
+        """Be ready."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Begin no other write."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def write(self, lot: Sequence[tuple[Scope, Entry]], until: Deadline | None) -> Iterator[_Written]:
+        """Write a lot, and give each result as it comes; none where one was not sent until the end of its time."""
+        done: SimpleQueue[_Written | BaseException] = SimpleQueue()
+
+        def write(scope: Scope, entry: Entry) -> None:
+            try:
+                done.put(_write(scope, entry, self._github, self._denied, until))
+            except BaseException as end:  # noqa: BLE001 - the thread that waits is to end with it, not to wait for ever
+                done.put(end)
+
+        for scope, entry in lot:
+            self._pool.submit(write, scope, entry)
+        for _ in lot:
+            progress = f"{self._count} of {self._total} secrets written"
+            written = _next(done, self._deadline, progress, self._say)
+            if written is None:
+                self.gave_up = True
                 return
-            if isinstance(result, BaseException):
-                raise result
-            if time.monotonic() - told > SIGN_OF_LIFE:
-                told = time.monotonic()
-                say(f"{progress}, {told - began:.0f} s.")
-            yield result
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(written, BaseException):
+                raise written
+            if time.monotonic() - self._told > SIGN_OF_LIFE:
+                self._told = time.monotonic()
+                self._say(f"{progress}, {self._told - self._began:.0f} s.")
+            self._count += written[2] is not None
+            yield written
 
 
 def _next(
@@ -280,12 +250,18 @@ def _next(
         say(f"{progress}; still waiting for GitHub.")
 
 
-def _write(scope: Scope, entry: Entry, github: GitHub, denied: dict[Scope, Problem]) -> _Written:
+def _write(
+    scope: Scope, entry: Entry, github: GitHub, denied: dict[Scope, Problem], until: Deadline | None
+) -> _Written:
     """Write one secret; a scope that was refused once is not asked again."""
     if scope in denied:
-        return Result(scope, entry.name, Outcome.FAILED, denied[scope]), entry, 0.0
+        return scope, entry, Result(scope, entry.name, Outcome.FAILED, denied[scope]), 0.0
+    if until is not None and until.over():
+        return scope, entry, None, 0.0
     try:
-        outcome, at = _put(scope, entry, github)
+        outcome, at = _put(scope, entry, github, until)
+    except TooLateError:
+        return scope, entry, None, 0.0
     except ImipError as error:
         problem = error.problems[0].at(f"{scope.title} {entry.name}")
         if isinstance(error, DeniedError):
@@ -296,18 +272,18 @@ def _write(scope: Scope, entry: Entry, github: GitHub, denied: dict[Scope, Probl
             f"{scope.title} {entry.name}"
         )
     else:
-        return Result(scope, entry.name, outcome), entry, at
-    return Result(scope, entry.name, Outcome.FAILED, problem), entry, 0.0
+        return scope, entry, Result(scope, entry.name, outcome), at
+    return scope, entry, Result(scope, entry.name, Outcome.FAILED, problem), 0.0
 
 
-def _put(scope: Scope, entry: Entry, github: GitHub) -> tuple[Outcome, float]:
+def _put(scope: Scope, entry: Entry, github: GitHub, until: Deadline | None) -> tuple[Outcome, float]:
     if entry.value_stays:
         github.set_selected(scope, entry.name, entry.selected or frozenset())
         return Outcome.UPDATED, time.time()
     if entry.offer is None or entry.offer.value is None:
         msg = "an entry without a value was to be written"
         raise RuntimeError(msg)
-    written = github.put(Put(scope, entry.name, entry.offer.value, entry.visibility, entry.selected))
+    written = github.put(Put(scope, entry.name, entry.offer.value, entry.visibility, entry.selected, until))
     at = written.at.timestamp() if written.at else time.time()
     if written.created:
         return Outcome.CREATED, at

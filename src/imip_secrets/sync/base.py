@@ -131,6 +131,7 @@ class Put:
         value: What, to be sealed for the scope; at most 48 KB, checked before.
         visibility: Of an organisation's secret, always; else None.
         selected: The repositories that see it: exactly when the visibility is ``selected``.
+        until: Until when it may be sent, or None for as long as the run may last.
 
     """
 
@@ -139,6 +140,7 @@ class Put:
     value: Secret
     visibility: Visibility | None = None
     selected: frozenset[int] | None = None
+    until: Deadline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,10 @@ class DeniedError(StoreError):
     """
 
 
+class TooLateError(StoreError):
+    """A write was not sent, since the time until which it might be was over (:attr:`Put.until`)."""
+
+
 class GitHub(Protocol):
     """GitHub. Every method may be called from several threads at once, after ``login`` returned.
 
@@ -254,8 +260,16 @@ class GitHub(Protocol):
     def selected(self, scope: Scope, name: str) -> frozenset[int]:
         """Give the repositories that see an organisation's secret whose visibility is ``selected``."""
 
+    def clock(self) -> float | None:
+        """Say what time it is by GitHub's clock, in seconds since 1970 and never too late; None before it told."""
+
     def put(self, put: Put) -> Written:
-        """Seal and write one secret; the scope's key is read once in a run, and once more if GitHub refuses it."""
+        """Seal and write one secret; the scope's key is read once in a run, and once more if GitHub refuses it.
+
+        Raises:
+            TooLateError: it was not sent before :attr:`Put.until`.
+
+        """
 
     def set_selected(self, scope: Scope, name: str, repositories: frozenset[int]) -> None:
         """Change the repositories that see an organisation's secret, and not its value."""

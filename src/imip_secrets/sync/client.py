@@ -148,6 +148,10 @@ class Client:
         pages = self._pages(ask, addresses.selected(scope, name))
         return frozenset(_whole(item, "id", ask) for answer in pages for item in _items(answer, "repositories", ask))
 
+    def clock(self) -> float | None:
+        """Say what time it is by GitHub's clock."""
+        return self._api.clock()
+
     def put(self, put: Put) -> Written:
         """Seal and write one secret."""
         ask = Ask.about(put.scope, "writing", put.name)
@@ -170,7 +174,8 @@ class Client:
             ids = sorted(put.selected)
             # Dependabot wants texts here, and the others numbers.
             body["selected_repository_ids"] = [str(each) for each in ids] if put.scope.app is App.DEPENDABOT else ids
-        return self._api.send(self._session(put.scope.owner), "PUT", addresses.secret(put.scope, put.name), body)
+        where = addresses.secret(put.scope, put.name)
+        return self._api.send(self._session(put.scope.owner), "PUT", where, body, until=put.until)
 
     def set_selected(self, scope: Scope, name: str, repositories: frozenset[int]) -> None:
         """Change the repositories that see an organisation's secret, and not its value."""

@@ -8,11 +8,16 @@ times; nothing of a value, and no hash of one.
 
     {"v": 1, "sum": "...", "at": TIME, "sources": [[MAPPING, VERSION, [VARIABLE, ...]], ...],
      "sets": [[[SECRET, source, variable, REPOSITORIES], ...], ...],
-     "scopes": {"repo:org/app": [set, TIME, [seconds later, ...]], ...}}
+     "scopes": {"repo:org/app": [set, TIME, [seconds later, ...]], ...},
+     "unsure": {"sum": "...", "surmised": {"sets": ..., "scopes": ...}, "intended": {"sets": ..., "scopes": ...}}}
 
 Scopes that have the same secrets share a set, and times are differences, so
 that a thousand repositories fit into the 48 KB of a secret; where they do not,
 the whole is compressed.
+
+What is unsure (:mod:`imip_secrets.sync.intentions`) stands apart, and only where
+there is any: versions of imip-secrets that do not know of it pass over it, and
+so take none of it for what they may delete.
 """
 
 from __future__ import annotations
@@ -21,9 +26,9 @@ import base64
 import json
 import zlib
 from binascii import Error as Base64Error
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.sync.targets import name_fault
@@ -43,6 +48,8 @@ LIMIT = 48 * 1024
 _BEFORE, _AFTER = 15, 2
 _UNPACKED = 16 * 1024 * 1024
 _AN_INPUT = "input sync-manifest"
+_BODY = ("at", "sources", "sets", "scopes")
+_TABLES = ("surmised", "intended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Row:
         version: Which version of that.
         at: When it was written, in seconds since 1970 by GitHub's clock.
         repositories: Of an organisation's secret, the ``repos=`` that was put into force.
+        surmised: Whether only an intention and GitHub's time tell that it was we who wrote it. It is not deleted.
 
     """
 
@@ -63,10 +71,15 @@ class Row:
     version: str
     at: int
     repositories: str = ""
+    surmised: bool = False
 
     def is_ours(self, updated: datetime | None) -> bool:
         """Tell whether what GitHub has is what we wrote: a later edit by somebody else shows in its time."""
         return updated is None or self.at - _BEFORE <= int(updated.timestamp()) <= self.at + _AFTER
+
+
+# By the key of the scope and the name of the secret.
+_Rows: TypeAlias = "dict[str, dict[str, Row]]"
 
 
 @dataclass(slots=True)
@@ -77,12 +90,14 @@ class Manifest:
         rows: By the key of the scope and the name of the secret.
         sources: The variables that a mapping gave at a version.
         saved: When it was saved, in seconds since 1970 by GitHub's clock, or 0 for never.
+        intended: What was about to be written when it was saved, and from when on.
 
     """
 
     rows: dict[str, dict[str, Row]] = field(default_factory=dict)
     sources: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     saved: int = 0
+    intended: dict[str, dict[str, Row]] = field(default_factory=dict)
     _mappings: set[str] = field(default_factory=set)
 
     def is_empty(self) -> bool:
@@ -151,13 +166,7 @@ def dump(manifest: Manifest, needed: Collection[str] = ()) -> str:
     """
     text = _packed(manifest)
     if len(text) > LIMIT and needed:
-        text = _packed(
-            Manifest(
-                {scope: rows for scope, rows in manifest.rows.items() if scope in needed},
-                manifest.sources,
-                manifest.saved,
-            )
-        )
+        text = _packed(replace(manifest, rows=_of(needed, manifest.rows), intended=_of(needed, manifest.intended)))
     if len(text) > LIMIT:
         count = sum(map(len, manifest.rows.values()))
         raise ImipError(
@@ -174,9 +183,13 @@ class _NewerError(ValueError):
     """The manifest's format is one that we do not know yet."""
 
 
+def _of(needed: Collection[str], rows: _Rows) -> _Rows:
+    return {scope: own for scope, own in rows.items() if scope in needed}
+
+
 def _packed(manifest: Manifest) -> str:
     body = _body(manifest)
-    plain = json.dumps({"v": FORMAT, "sum": _sum(body), **body}, separators=(",", ":"))
+    plain = json.dumps({"v": FORMAT, "sum": _sum(body), **body, **_unsure(manifest, body)}, separators=(",", ":"))
     if len(plain) <= LIMIT:
         return plain
     packed = base64.b64encode(zlib.compress(plain.encode(), 9)).decode()
@@ -185,36 +198,40 @@ def _packed(manifest: Manifest) -> str:
 
 def _body(manifest: Manifest) -> dict[str, Any]:
     """Return the rows as they are written: sources and sets once, times as differences."""
-    used = {(row.mapping, row.version) for rows in manifest.rows.values() for row in rows.values()}
-    sources = {source: manifest.sources[source] for source in sorted(used) if source in manifest.sources}
-    number = {source: at for at, source in enumerate(sources)}
+    tables = (manifest.rows, manifest.intended)
+    used = {(row.mapping, row.version) for table in tables for rows in table.values() for row in rows.values()}
+    sources = [[*source, list(manifest.sources[source])] for source in sorted(used) if source in manifest.sources]
+    return {"at": manifest.saved, "sources": sources, **_table(manifest.rows, sources, surmised=False)}
+
+
+def _unsure(manifest: Manifest, body: dict[str, Any]) -> dict[str, Any]:
+    """Return what is unsure, as it is written beside the body; nothing where nothing is."""
+    tables = {
+        "surmised": _table(manifest.rows, body["sources"], surmised=True),
+        "intended": _table(manifest.intended, body["sources"], surmised=False),
+    }
+    if not any(table["scopes"] for table in tables.values()):
+        return {}
+    return {"unsure": {"sum": _sum({**body, **tables}), **tables}}
+
+
+def _table(table: _Rows, sources: Sequence[Sequence[Any]], *, surmised: bool) -> dict[str, Any]:
+    """Return those rows of a table that are surmised, or those that are not."""
+    number = {(mapping, version): (at, names) for at, (mapping, version, names) in enumerate(sources)}
     sets: dict[tuple[tuple[str | int, ...], ...], int] = {}
     scopes: dict[str, list[Any]] = {}
-    for scope, rows in sorted(manifest.rows.items()):
-        known = [
-            (name, row)
-            for name, row in sorted(rows.items())
-            if row.variable in sources.get((row.mapping, row.version), ())
-        ]
-        if not known:
-            continue
-        own = tuple(
-            (
-                name,
-                number[row.mapping, row.version],
-                sources[row.mapping, row.version].index(row.variable),
-                *((row.repositories,) if row.repositories else ()),
-            )
-            for name, row in known
-        )
-        start = min(row.at for _, row in known)
-        scopes[scope] = [sets.setdefault(own, len(sets)), start, [row.at - start for _, row in known]]
-    return {
-        "at": manifest.saved,
-        "sources": [[*source, list(names)] for source, names in sources.items()],
-        "sets": [[list(entry) for entry in own] for own in sets],
-        "scopes": scopes,
-    }
+    for scope, rows in sorted(table.items()):
+        known = []
+        for name, row in sorted(rows.items()):
+            at, names = number.get((row.mapping, row.version), (0, ()))
+            if row.surmised is surmised and row.variable in names:
+                repositories = (row.repositories,) if row.repositories else ()
+                known.append((row.at, (name, at, names.index(row.variable), *repositories)))
+        if known:
+            start = min(at for at, _ in known)
+            own = sets.setdefault(tuple(entry for _, entry in known), len(sets))
+            scopes[scope] = [own, start, [at - start for at, _ in known]]
+    return {"sets": [[list(entry) for entry in own] for own in sets], "scopes": scopes}
 
 
 def _sum(body: dict[str, Any]) -> str:
@@ -235,9 +252,16 @@ def _unpacked(content: dict[str, Any]) -> dict[str, Any]:
     if "z" in content:
         unpacker = zlib.decompressobj()
         content = _object(unpacker.decompress(base64.b64decode(content["z"], validate=True), _UNPACKED).decode())
-    body = {name: content[name] for name in ("at", "sources", "sets", "scopes")}
+    if not content.keys() <= {"v", "sum", *_BODY, "unsure"}:
+        raise _NewerError
+    body = {name: content[name] for name in _BODY}
     if content["v"] != FORMAT or content["sum"] != _sum(body):
         raise ValueError
+    if "unsure" in content:
+        tables = {name: content["unsure"][name] for name in _TABLES}
+        if content["unsure"]["sum"] != _sum({**body, **tables}):
+            raise ValueError
+        body["unsure"] = tables
     return body
 
 
@@ -246,14 +270,26 @@ def _read(body: dict[str, Any]) -> Manifest:
     sources = [
         (_text(mapping), _text(version), tuple(map(_text, names))) for mapping, version, names in body["sources"]
     ]
-    sets = [[_entry(entry, sources) for entry in own] for own in body["sets"]]
-    rows: dict[str, dict[str, Row]] = {}
-    for scope, (own, start, later) in body["scopes"].items():
+    known = {(mapping, version): names for mapping, version, names in sources}
+    manifest = Manifest(_rows(body, sources), known, _number(body["at"]))
+    if "unsure" in body:
+        for scope, rows in _rows(body["unsure"]["surmised"], sources, surmised=True).items():
+            manifest.rows.setdefault(scope, {}).update(rows)
+        manifest.intended.update(_rows(body["unsure"]["intended"], sources))
+    return manifest
+
+
+def _rows(
+    table: dict[str, Any], sources: Sequence[tuple[str, str, tuple[str, ...]]], *, surmised: bool = False
+) -> _Rows:
+    sets = [[_entry(entry, sources) for entry in own] for own in table["sets"]]
+    rows: _Rows = {}
+    for scope, (own, start, later) in table["scopes"].items():
         rows[scope] = {
-            name: Row(mapping, variable, version, _number(start) + _number(seconds), repositories)
+            name: Row(mapping, variable, version, _number(start) + _number(seconds), repositories, surmised)
             for (name, mapping, variable, version, repositories), seconds in zip(sets[_number(own)], later, strict=True)
         }
-    return Manifest(rows, {(mapping, version): names for mapping, version, names in sources}, _number(body["at"]))
+    return rows
 
 
 def _entry(

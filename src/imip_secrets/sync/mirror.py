@@ -12,8 +12,10 @@ from imip_secrets.leases import end_all
 from imip_secrets.runner.report import counted, span
 from imip_secrets.secret import Secret
 from imip_secrets.sync import source
-from imip_secrets.sync.apply import Keeper, Results, carry_out, delete, keep
+from imip_secrets.sync.apply import Results, carry_out, delete, keep
 from imip_secrets.sync.base import READ_POINTS, WRITE_POINTS, Access, Put, Usage
+from imip_secrets.sync.intentions import settle
+from imip_secrets.sync.keeper import Keeper
 from imip_secrets.sync.lock import PruneLock
 from imip_secrets.sync.manifest import dump, key
 from imip_secrets.sync.opening import app_key
@@ -107,6 +109,7 @@ class Mirror:
         self._logins: dict[str, str] = {}
         self._absent: list[Line] = []
         self._lost: list[tuple[Scope, str]] = []
+        self._settled = False
 
     def run(self) -> Mirrored:
         """Do it.
@@ -183,6 +186,8 @@ class Mirror:
         matched, failed, notes = self._matches(github)
         draft = self._wishes(matched, known.offers)
         facts.listings.update(_all(github.listing, [each.scope for each in draft.scopes], self._hands.say, "listing"))
+        facts.settled.update(settle(self._inputs.manifest, facts.listings))
+        self._settled = bool(facts.settled)
         pieces = {
             wish.offer.piece
             for each in draft.scopes
@@ -274,7 +279,7 @@ class Mirror:
         """Write, and then delete what may be deleted."""
         manifest, home = self._inputs.manifest, self._inputs.home
         needed = {key(scope.scope) for scope in plan.scopes}
-        keeper = Keeper(manifest, github, home, lambda rows: _put(rows, home, needed))
+        keeper = Keeper(manifest, github, home, lambda rows: _put(rows, home, needed), settled=self._settled)
         _learn(manifest, offers)
         for scope, name in self._lost:
             keeper.forget(scope, name)

@@ -7,7 +7,7 @@ anybody.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from imip_secrets.sync.base import App, Kind, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from imip_secrets.sync.base import Existing, RepositoryFacts, Scope
     from imip_secrets.sync.inputs import Rules
@@ -34,6 +35,8 @@ COUNTS: Mapping[tuple[Kind, App], int] = {
     (Kind.ORGANIZATION, App.ACTIONS): 1000,
     (Kind.ORGANIZATION, App.CODESPACES): 100,
 }
+INTERRUPTED = "written by an interrupted run"
+"""Why a secret counts as unchanged that no finished run has written."""
 SEEN = 100
 """How many secrets of an organisation a workflow sees: the first by name."""
 
@@ -65,6 +68,7 @@ class Entry:
         selected: The repositories that will see it: when the visibility is ``selected``.
         value_stays: Whether only the repositories change and the value is not written.
         repositories: The ``repos=`` that this puts into force, for the manifest.
+        updated: When GitHub says that it was written last, or None where it is not there.
 
     """
 
@@ -76,6 +80,7 @@ class Entry:
     selected: frozenset[int] | None = None
     value_stays: bool = False
     repositories: str = ""
+    updated: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +140,14 @@ class Facts:
         listings: The secrets of each scope by name, or why they cannot be told.
         repositories: What is known of repositories, by owner and name in lower case, or why it is not.
         selected: The repositories that see an organisation's secret now, as far as that matters.
+        settled: Whether it took place, of each write that an interrupted run had intended.
 
     """
 
     listings: dict[Scope, Mapping[str, Existing] | ImipError] = field(default_factory=dict)
     repositories: dict[tuple[str, str], RepositoryFacts | ImipError] = field(default_factory=dict)
     selected: dict[tuple[Scope, str], frozenset[int] | ImipError] = field(default_factory=dict)
+    settled: dict[tuple[Scope, str], bool] = field(default_factory=dict)
 
     def listing(self, scope: Scope) -> Mapping[str, Existing]:
         """Return the secrets of a scope, or none where they cannot be told."""
@@ -194,7 +201,7 @@ class Planner:
             return State.UPDATE, "its source has a new version"
         if not row.is_ours(existing.updated):
             return State.DRIFT, f"edited in GitHub, {existing.updated:%Y-%m-%d %H:%M} UTC"
-        return State.UNCHANGED, ""
+        return State.UNCHANGED, INTERRUPTED if self._facts.settled.get((scope, name)) else ""
 
     # --- what must be known before the plan can be made
 
@@ -258,7 +265,11 @@ class Planner:
         return self._pruned(plan, wishes) if self._rules.prune else plan
 
     def _scope(self, each: ScopeWishes) -> ScopePlan:
-        entries = tuple(self._entry(each.scope, name, wish) for name, wish in sorted(each.secrets.items()))
+        listing = self._facts.listing(each.scope)
+        entries = tuple(
+            replace(self._entry(each.scope, name, wish), updated=listing[name].updated if name in listing else None)
+            for name, wish in sorted(each.secrets.items())
+        )
         problem = self._problem(each, entries)
         if problem:
             entries = tuple(Entry(entry.name, State.FORBIDDEN, "", entry.offer) for entry in entries)
@@ -340,12 +351,16 @@ class Planner:
                 existing = self._facts.listing(each.scope).get(name)
                 if name in each.secrets or existing is None:
                     continue
-                if row.is_ours(existing.updated) and existing.updated is not None:
+                is_ours = row.is_ours(existing.updated) and existing.updated is not None
+                if is_ours and not row.surmised:
                     gone.append(Entry(name, State.DELETE, "we wrote it, and no line gives it any more"))
-                else:
-                    warnings.append(
-                        f"{each.scope.title}: {name} is not deleted, since somebody else has written it after us."
-                    )
+                    continue
+                why = (
+                    "an interrupted run wrote it, or somebody else at that time; delete it by hand"
+                    if is_ours
+                    else "somebody else has written it after us"
+                )
+                warnings.append(f"{each.scope.title}: {name} is not deleted, since {why}.")
             entries = tuple(sorted((*scope_plan.entries, *gone), key=lambda entry: entry.name))
             scopes.append(ScopePlan(scope_plan.scope, scope_plan.where, entries, scope_plan.problem))
         pruned = Plan(tuple(scopes), (*plan.warnings, *warnings))

@@ -63,12 +63,12 @@ def plan_lines(plan: Plan, *, colours: bool = False) -> Iterator[str]:
     else:
         yield f"{len(quiet)} targets: {_unchanged(sum(len(scope.entries) for scope in quiet))}"
     for scope in busy:
-        unchanged = sum(entry.state is State.UNCHANGED for entry in scope.entries)
+        unchanged = sum(not _is_told(entry) for entry in scope.entries)
         yield scope.scope.title
         if scope.problem:
             yield _painted(f"  x {tame(scope.problem.what)}. {tame(scope.problem.remedy)}".rstrip(), "31", on=colours)
         for entry in scope.entries:
-            if entry.state is not State.UNCHANGED:
+            if _is_told(entry):
                 why = f" ({tame(entry.why)})" if entry.why else ""
                 line = f"  {_SIGNS[entry.state]} {entry.name}: {entry.state.value}{why}{_seen_by(entry)}"
                 yield _painted(line, _COLOURS[entry.state], on=colours)
@@ -83,9 +83,14 @@ def _sorted_out(plan: Plan) -> tuple[list[ScopePlan], list[ScopePlan]]:
     quiet: list[ScopePlan] = []
     busy: list[ScopePlan] = []
     for scope in plan.scopes:
-        still = scope.problem is None and all(entry.state is State.UNCHANGED for entry in scope.entries)
+        still = scope.problem is None and not any(map(_is_told, scope.entries))
         (quiet if still else busy).append(scope)
     return quiet, busy
+
+
+def _is_told(entry: Entry) -> bool:
+    """Tell whether a secret is told by name: something becomes of it, or there is a reason to tell."""
+    return entry.state is not State.UNCHANGED or bool(entry.why)
 
 
 def plan_words(plan: Plan) -> str:
@@ -197,11 +202,11 @@ def _report(mirrored: Mirrored) -> dict[str, Any]:
 
 
 def _target(scope: ScopePlan, mirrored: Mirrored) -> dict[str, Any]:
-    """Return one target: what is unchanged by number, everything else by name."""
+    """Return one target: what is unchanged by number; by name what there is anything to tell of."""
     secrets = [
         {"name": entry.name, "plan": entry.state.value, "outcome": _word(scope, entry, mirrored), "why": entry.why}
         for entry in scope.entries
-        if entry.state is not State.UNCHANGED
+        if _is_told(entry)
     ]
     target: dict[str, Any] = {
         "target": scope.scope.title,
@@ -229,9 +234,9 @@ def _rows(mirrored: Mirrored) -> list[tuple[str, str, str, str]]:
 def _rows_of(scope: ScopePlan, mirrored: Mirrored) -> Iterator[tuple[str, str, str, str]]:
     title = scope.scope.title
     for entry in scope.entries:
-        if entry.state is not State.UNCHANGED:
+        if _is_told(entry):
             yield title, entry.name, _word(scope, entry, mirrored), f"{entry.why}{_seen_by(entry)}"
-    unchanged = sum(entry.state is State.UNCHANGED for entry in scope.entries)
+    unchanged = sum(not _is_told(entry) for entry in scope.entries)
     if unchanged:
         yield title, "", _unchanged(unchanged), ""
 

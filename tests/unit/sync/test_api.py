@@ -6,6 +6,7 @@ import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.errors import StoreError
 from imip_secrets.sync import api as api_module
 from imip_secrets.sync.api import Answer, Api
+from imip_secrets.sync.base import TooLateError
 from imip_secrets.sync.broken import TRIES
 from imip_secrets.sync.pacing import LIMITS, Ledger, Pacer
 from imip_secrets.sync.transport import Transport
@@ -103,6 +105,47 @@ def test_an_address_with_a_path_goes_before_every_path(rig: Callable[..., Rig]) 
         api = Api(f"{server.url}/api/v3", made.link, made.pacer, Deadline(100))
         api.get(made.login, "/repos/o/r")
     assert server.requests[0].target == "/api/v3/repos/o/r"
+
+
+def test_what_waited_longer_than_it_may_is_not_sent(rig: Callable[..., Rig]) -> None:
+    with FaultServer(answer(503), json_answer({})) as server:
+        made = rig(server)
+        with pytest.raises(TooLateError, match="it was not sent in the time that it had"):
+            made.api.send(made.login, "PUT", "/x", {}, until=Deadline(0))
+        assert server.requests == []
+        assert made.api.send(made.login, "PUT", "/x", {}, until=Deadline(60)).status == 200
+    assert len(server.requests) == 2
+
+
+def test_nothing_is_sent_again_after_its_time(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer(answer(503)) as server:
+        made, until = rig(server), Deadline(60)
+
+        def backoff(_attempt: int, _why: str) -> bool:
+            monkeypatch.setattr(until, "_end", 0.0)
+            return True
+
+        monkeypatch.setattr(made.pacer, "backoff", backoff)
+        with pytest.raises(TooLateError):
+            made.api.send(made.login, "PUT", "/x", {}, until=until)
+    assert len(server.requests) == 1
+
+
+def test_github_s_clock_goes_on_between_its_answers(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    dates = [{}, {"Date": formatdate(NOON, usegmt=True)}, {"Date": formatdate(NOON - 50, usegmt=True)}]
+    with FaultServer(*(Sent(200, {**json_answer({}).headers, **date}, b"{}") for date in dates)) as server:
+        made = rig(server)
+        monkeypatch.setattr(api_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        assert made.api.clock() is None
+        made.get()
+        assert made.api.clock() is None
+        made.get()
+        now[0] += 7.5
+        assert made.api.clock() == NOON + 7.5
+        # An answer that comes from elsewhere, or late, does not turn it back.
+        made.get()
+        assert made.api.clock() == NOON + 7.5
 
 
 @pytest.mark.parametrize("step", [answer(500), answer(502, "<html>"), answer(503), answer(504), "reset", "close"])
