@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.keyvault.secrets._shared import http_challenge_cache
@@ -698,7 +699,16 @@ class TestFaults:
         job.logged_in().fetch(here("SECRET-KEY"))
         assert {request.headers["accept-encoding"] for request in azure.requests} == {"identity"}
 
-    def test_an_unknown_vault_is_told_by_its_host(self, job: Job) -> None:
+    def test_an_unknown_vault_is_told_by_its_host(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = socket.getaddrinfo
+
+        def look_up(host: str, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - passed on as they came
+            """Answer as a resolver does that works, whether or not this machine has one."""
+            if str(host).endswith(".invalid"):
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return real(host, *arguments, **more)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
         said = failure(lambda: job.logged_in().fetch(Target("no-such-vault.vault.invalid/a")))
         assert "no host by the name no-such-vault.vault.invalid is known. Is the name right" in said
 

@@ -192,7 +192,7 @@ def role(vault: Vault, **fields: str) -> None:
     vault.do("POST", path, {**vault.do("GET", path)["data"], **fields})
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 100) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -202,13 +202,13 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 def test_dynamic_credentials_live_as_long_as_the_application(
     vault: Vault, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    role(vault, default_ttl="3s", max_ttl="1h")
+    role(vault, default_ttl="10s", max_ttl="1h")
     on_vault(vault, monkeypatch)
     with load_secrets(f"DB_* = vault://database/creds/{ROLE}", ttl=1) as secrets:
         user, password = secrets["DB_USERNAME"], secrets["DB_PASSWORD"]
-        end = time.monotonic() + 6
+        end = time.monotonic() + 13
         while time.monotonic() < end:
-            # Twice as long as the lease, and longer than the time to live: the same credentials.
+            # Longer than the lease, and than the time to live: the same credentials.
             assert (secrets["DB_USERNAME"], secrets["DB_PASSWORD"]) == (user, password)
             assert postgres.lets_in(user, password)
             time.sleep(0.3)
@@ -219,13 +219,15 @@ def test_dynamic_credentials_live_as_long_as_the_application(
 def test_credentials_that_cannot_live_longer_are_replaced_before_they_end(
     vault: Vault, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    role(vault, default_ttl="4s", max_ttl="5s")
+    role(vault, default_ttl="16s", max_ttl="16s")
     on_vault(vault, monkeypatch)
     told: list[frozenset[str]] = []
     with load_secrets(f"DB_* = vault://database/creds/{ROLE}", on_change=told.append) as secrets:
         first = secrets["DB_USERNAME"]
         while not told:
-            assert postgres.lets_in(secrets["DB_USERNAME"], secrets["DB_PASSWORD"])
+            user, password = secrets["DB_USERNAME"], secrets["DB_PASSWORD"]
+            # What is replaced just now may be half of the old and half of the new.
+            assert postgres.lets_in(user, password) or told
             time.sleep(0.1)
         assert told == [frozenset({"DB_USERNAME", "DB_PASSWORD"})]
         assert secrets["DB_USERNAME"] != first
@@ -236,7 +238,7 @@ def test_credentials_that_cannot_live_longer_are_replaced_before_they_end(
 def test_credentials_that_no_policy_prolongs_are_replaced_and_the_log_says_which_would(
     vault: Vault, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    role(vault, default_ttl="3s", max_ttl="1h")
+    role(vault, default_ttl="9s", max_ttl="1h")
     vault.policy("reader", {f"database/creds/{ROLE}": ["read"]})
     on_vault(vault, monkeypatch)
     deployed(monkeypatch, VAULT_TOKEN=vault.token("reader", no_default_policy=True))

@@ -139,7 +139,14 @@ class Aws:
     def __enter__(self) -> Self:
         """Start the process and wait for its port."""
         command = [sys.executable, "-I", __file__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # An interruption at the terminal is for whoever started us, and then closes our input.
+            start_new_session=True,
+        )
         assert self._process.stdout
         try:
             self.url = f"http://{HOST}:{int(self._process.stdout.readline())}"
@@ -202,11 +209,7 @@ def _recorder(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
 
 def _serve() -> None:
     """Serve until standard input ends."""
-    import signal  # noqa: PLC0415  # needed by the server alone
-    import threading  # noqa: PLC0415  # the same
-
-    # An interruption at the terminal is for whoever started us, and then closes our input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import threading  # noqa: PLC0415  # needed by the server alone
 
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  # takes a second
         DomainDispatcherApplication,

@@ -282,6 +282,8 @@ for _ in range(kills):
     os.waitpid(victim, 0)
     now = path.read_bytes()
     counts["old" if now == old else "new" if now == old + added else "mixed"] += 1
+    # The machine gets slower and faster: half of the kills are to be too early.
+    usual *= 1.1 if now == old else 1 / 1.1
 print(*counts.values())
 """
 
