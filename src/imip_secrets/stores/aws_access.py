@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError
@@ -104,10 +105,20 @@ def logged_in(access: AwsAccess | None) -> tuple[AwsSession, Identity]:
 
 def _open_session(context: Context) -> AwsSession:
     """Import botocore and set it up for the run."""
-    from imip_secrets.stores.aws_login import login_region  # noqa: PLC0415  # imports botocore
-    from imip_secrets.stores.aws_session import AwsSession  # noqa: PLC0415  # imports botocore
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-    session = AwsSession(context)
-    if context.settings.given("aws-role-to-assume"):
-        session.client("sts", login_region(context.settings))
-    return session
+    from imip_secrets.stores.aws_failure import Failure  # noqa: PLC0415  # needed by then
+    from imip_secrets.stores.aws_login import login_region  # noqa: PLC0415  # imports botocore
+    from imip_secrets.stores.aws_session import AwsSession, unfit  # noqa: PLC0415  # imports botocore
+
+    try:
+        session = AwsSession(context)
+    except BotoCoreError as error:
+        refused = unfit(error).error()
+    else:
+        if context.settings.given("aws-role-to-assume"):
+            # Ahead of time: what is wrong is said when it is asked for.
+            with suppress(BotoCoreError, Failure):
+                session.client("sts", login_region(context.settings))
+        return session
+    raise refused

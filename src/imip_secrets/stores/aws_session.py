@@ -112,22 +112,35 @@ class AwsSession:
             user_agent_extra=f"imip-secrets/{__version__}",
             signature_version=None if keys else UNSIGNED,
         )
-        return self._session.create_client(
-            service,
-            region_name=region,
-            endpoint_url=self._endpoint,
-            aws_access_key_id=keys.access_key if keys else None,
-            aws_secret_access_key=keys.secret_key if keys else None,
-            aws_session_token=keys.token if keys else None,
-            config=config,
-        )
+        try:
+            return self._session.create_client(
+                service,
+                region_name=region,
+                endpoint_url=self._endpoint,
+                aws_access_key_id=keys.access_key if keys else None,
+                aws_secret_access_key=keys.secret_key if keys else None,
+                aws_session_token=keys.token if keys else None,
+                config=config,
+            )
+        except ValueError as error:
+            # An address that is none; it knows nothing but its settings so far.
+            failure = unfit(error)
+        raise failure
 
     def ambient_credentials(self) -> Credentials | None:
         """Return what botocore's own chain finds, ready for use, or None where it finds nothing."""
-        credentials = self._session.get_credentials()
-        if credentials is not None:
-            credentials.get_frozen_credentials()
-        return credentials
+        try:
+            credentials = self._session.get_credentials()
+            if credentials is not None:
+                credentials.get_frozen_credentials()
+        except OSError as error:
+            what = f"a file that the AWS settings of this machine name cannot be read ({tame(error, 200)})"
+        except ValueError as error:
+            # Its text may hold a part of what was answered.
+            what = f"what the AWS settings of this machine name gives no credentials ({type(error).__name__})"
+        else:
+            return credentials
+        raise Failure(what, f"Correct what is wrong{_those_set()}, or give the input aws-role-to-assume.")
 
     def ask(
         self, service: str, region: str, ask: Callable[[BaseClient], T], explain: Callable[[Refusal], Failure]
@@ -204,15 +217,29 @@ def _once(ask: Callable[[], T], explain: Callable[[Refusal], Failure]) -> T:
         return ask()
     except Failure as failed:
         failure = failed
+    except ImipError:
+        # There is no further ID token.
+        raise
     except ClientError as error:
         refusal = Refusal.of(error.response)
         failure = refusal.common() or explain(refusal)
     except BotoCoreError as error:
-        what = f"the AWS SDK could not make the request ({type(error).__name__}: {tame(error, 200)})"
-        failure = Failure(what, "Check the AWS settings of this machine.")
+        failure = unfit(error)
     except Exception:  # noqa: BLE001  # botocore's parsers raise whatever an answer of the wrong form leads them to
         failure = garbled()
     raise failure
+
+
+def unfit(error: Exception) -> Failure:
+    """Make the failure for what the SDK has against its settings, which may be the environment's."""
+    what = f"the AWS SDK could not make the request ({type(error).__name__}: {tame(error, 200)})"
+    return Failure(what, f"Check the AWS settings of this machine{_those_set()}.")
+
+
+def _those_set() -> str:
+    """Name the variables of AWS that are set here, for who looks for a wrong one."""
+    names = sorted(name for name in os.environ if name.startswith("AWS_") and os.environ[name] != os.devnull)
+    return f" ({tame(', '.join(names), 400)})" if names else ""
 
 
 def garbled() -> Failure:

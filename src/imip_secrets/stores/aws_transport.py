@@ -19,7 +19,7 @@ import urllib3
 from botocore.awsrequest import AWSResponse
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, ProxyError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, LocationValueError, ProxyError, ReadTimeoutError
 
 from imip_secrets.causes import causes_of, said_by
 from imip_secrets.errors import StoreError
@@ -103,6 +103,10 @@ class Transport:
         host, seconds = urlsplit(request.url).netloc, self._deadline.at_most(READ_SECONDS)
         try:
             return self._send(request, seconds)
+        except LocationValueError:
+            failure = Failure(
+                f"{tame(request.url, 120)} is no address to ask at", f"Write {_SETTING} like https://HOST."
+            )
         except (HTTPError, OSError) as error:
             failure = _broken(error, host, seconds)
         except _NotWholeError as error:

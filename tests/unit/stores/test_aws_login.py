@@ -7,6 +7,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from imip_secrets.errors import ImipError, Problem, StoreError
+from imip_secrets.identity import IdToken
+from imip_secrets.secret import Secret
 from imip_secrets.stores import aws_failure, aws_login
 from imip_secrets.stores.base import Target
 from stand_ins.aws_script import KEYS, ROLE, SESSION, Run, refusal, secret, session, sts_refusal, xml
@@ -16,7 +18,6 @@ from stand_ins.time_up import end_in
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imip_secrets.identity import IdToken
     from stand_ins.faults import Request, Step
 
 
@@ -157,6 +158,38 @@ def test_a_token_out_of_time_is_replaced_and_tried_again(step: Step) -> None:
         run.store.login()
         tokens = [form(request)["WebIdentityToken"] for request in run.logins]
     assert tokens == [f"header.claims-{number}.signature" for number in (1, 2, 3)]
+
+
+def test_a_further_id_token_that_is_not_to_be_had_is_the_error() -> None:
+    given = [IdToken(Secret("header.claims.signature"), {})]
+
+    def once(_: str) -> IdToken:
+        if not given:
+            raise ImipError(Problem("no permission", "ID token"))
+        return given.pop()
+
+    with Run(login=(sts_refusal("ExpiredTokenException", "over"),), id_token=once) as run:
+        with pytest.raises(ImipError, match="no permission"):
+            run.store.login()
+        assert len(run.logins) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_STS_REGIONAL_ENDPOINTS", "AWS_DEFAULTS_MODE", "AWS_REQUEST_CHECKSUM_CALCULATION"]
+)
+def test_a_setting_of_the_environment_that_the_sdk_does_not_take_is_said(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "nonsense")
+    text = failure(run=Run(), tries=0)
+    assert "the AWS SDK could not make the request (" in text
+    assert "Check the AWS settings of this machine (" in text
+    assert name in text
+
+
+def test_a_profile_that_is_not_there_is_said_though_a_role_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    assert "The config profile (nosuch) could not be found" in failure(run=Run(ambient=True), tries=0)
 
 
 def test_a_token_that_stays_out_of_time_is_an_error_with_the_claims_and_the_clock() -> None:
@@ -320,6 +353,38 @@ def test_a_web_identity_of_the_machine_is_exchanged_at_the_given_address(
         assert run.store.fetch(Target("a")).value.reveal() == "there"
         assert form(run.logins[0])["WebIdentityToken"] == "of.the.pod"
     assert run.protected == list(KEYS)
+
+
+def test_a_web_identity_whose_token_is_not_there_is_told_with_the_file(
+    bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bare.setenv("AWS_ROLE_ARN", ROLE)
+    bare.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    text = failure(run=Run(aws_role_to_assume="", ambient=True), tries=0)
+    assert "a file that the AWS settings of this machine name cannot be read" in text
+    assert "No such file" in text
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" in text
+
+
+def test_credentials_from_an_address_that_is_not_allowed_are_none(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://evil.example/secret-path")
+    text = failure(run=Run(aws_role_to_assume="", ambient=True), tries=0)
+    assert "what the AWS settings of this machine name gives no credentials (ValueError)" in text
+    assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in text
+    assert "secret-path" not in text
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1"])
+def test_an_address_of_the_environment_that_is_none_is_told_at_once(bare: pytest.MonkeyPatch, address: str) -> None:
+    bare.setenv("AWS_ACCESS_KEY_ID", "AKIAAMBIENT")
+    bare.setenv("AWS_SECRET_ACCESS_KEY", "ambient-secret-key")
+    with Run(aws_role_to_assume="", ambient=True, aws_endpoint_url="") as run:
+        bare.setenv("AWS_ENDPOINT_URL", address)
+        run.store.login()
+        with pytest.raises(StoreError, match=r"AWS_ENDPOINT_URL|aws-endpoint-url") as caught:
+            run.store.fetch(Target("a"))
+    assert "tries in" not in str(caught.value)
+    assert run.notices == []
 
 
 def test_who_is_denied_is_told_by_aws_where_no_role_is_assumed(bare: pytest.MonkeyPatch) -> None:
