@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 def said_by(causes: Sequence[BaseException]) -> str:
     """Return the words of the system, else the name of the innermost exception."""
     for cause in reversed(causes):
+        if isinstance(cause, socket.gaierror):
+            # Its numbers are those of the resolver.
+            return tame(cause.strerror, 120)
         if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
             return os.strerror(cause.errno)
         if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):

@@ -44,6 +44,7 @@ ANSWER_LIMIT = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 _SETTING = "the input aws-endpoint-url"
 _SERVER_ERRORS = range(500, 600)
+_NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _REACHABLE = "Check that this machine may reach it: firewall, VPC endpoint, HTTPS_PROXY."
 _NO_PROXY = "Check HTTPS_PROXY and what the proxy allows, or except the host by NO_PROXY."
 
@@ -203,10 +204,12 @@ def _broken(error: Exception, host: str, seconds: float) -> Failure:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause, host)
-        if isinstance(cause, socket.gaierror):
+        # Of a proxy, it is the proxy's name that is looked up.
+        if isinstance(cause, socket.gaierror) and not isinstance(error, ProxyError):
             return _unknown(cause, host)
     if isinstance(error, ProxyError):
-        refused = any("Tunnel connection failed: 4" in str(cause) for cause in causes)
+        unknown = any(isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_HOST for cause in causes)
+        refused = unknown or any("Tunnel connection failed: 4" in str(cause) for cause in causes)
         what = f"the proxy of HTTPS_PROXY did not connect to {host} ({said_by(causes)})"
         return Failure(what, _NO_PROXY, tries=1 if refused else PERSISTENT)
     if any(isinstance(cause, (ReadTimeoutError, TimeoutError)) for cause in causes):
@@ -228,7 +231,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> Failure:
 
 
 def _unknown(error: socket.gaierror, host: str) -> Failure:
-    if error.errno in {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}:
+    if error.errno in _NO_SUCH_HOST:
         remedy = f"Check the region (or {_SETTING}), the DNS of this machine, and HTTPS_PROXY if its network has one."
         return Failure(f"the host {host} is not known", remedy)
     return Failure(f"the name {host} could not be looked up", "Check the DNS of this machine.", tries=PERSISTENT)

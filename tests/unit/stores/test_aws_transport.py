@@ -207,6 +207,15 @@ def test_a_host_that_is_not_known_is_told_at_once(monkeypatch: pytest.MonkeyPatc
     assert "the host sts.eu-west-9.amazonaws.com is not known. Check the region" in str(caught.value)
 
 
+def test_a_proxy_that_is_not_known_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = look_up(socket.EAI_NONAME, monkeypatch)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    with Run(url="") as run, pytest.raises(StoreError) as caught:
+        run.store.login()
+    assert asked == ["proxy.example.com"]
+    assert "the proxy of HTTPS_PROXY did not connect to sts.us-east-1.amazonaws.com (made up)" in str(caught.value)
+
+
 def test_names_that_cannot_be_looked_up_now_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(url="") as run:
 
