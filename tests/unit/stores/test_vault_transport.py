@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -445,7 +446,8 @@ class Proxy:
             threading.Thread(target=self._connect, args=[client]).start()
 
     def _connect(self, client: socket.socket) -> None:
-        with client:
+        # Who asked may have gone meanwhile.
+        with client, suppress(OSError):
             head = b""
             while b"\r\n\r\n" not in head:
                 if not (piece := client.recv(4096)):
