@@ -289,7 +289,7 @@ class Function:
 def test_aws_s_own_rotation_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(managed, "_LOOK_EVERY", 0.0)
     function, said = Function(11), list[str]()
-    managed.rotate(PATH, function, managed.Rule("arn", 30), Deadline(5), said.append)
+    managed.rotate(PATH, function, managed.Rule("arn", 30), Deadline(300), said.append)
     assert function.begun == [("arn", 30)]
     assert [line.partition(": ")[2] for line in said] == [
         "waiting for the rotation function",
