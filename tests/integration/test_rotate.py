@@ -197,6 +197,35 @@ def test_afterwards_github_has_the_new_value(at_vault: Vault, monkeypatch: pytes
         assert github.values("repo:my-org/app") == {"SECRET_KEY": value}
 
 
+def test_what_was_rotated_comes_to_github_though_another_one_could_not_be(
+    at_vault: Vault, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    at_vault.put("secret/imip/writable", {"FIRST": "the-old-one"})
+    at_vault.put("secret/imip/readable", {"SECOND": "the-old-one"})
+    both, full = {"secret/data/imip/*": ["read"]}, ["create", "update", "read"]
+    at_vault.policy(
+        "one-of-two",
+        {
+            **both,
+            "secret/data/imip/writable": full,
+            "secret/data/imip-rotation/imip/writable": full,
+            "secret/data/imip-rotation/*": ["read"],
+            "secret/metadata/imip-rotation/*": ["delete"],
+        },
+    )
+    monkeypatch.setenv("VAULT_TOKEN", at_vault.token("one-of-two"))
+    with GitHub() as github:
+        github.organization("my-org")
+        github.repository("my-org/app")
+        monkeypatch.setenv("GH_TOKEN", github.fine_grained("my-org/app", secrets="write"))
+        options = ("--to", "repo:my-org/app", "--github-api-url", github.url)
+        assert rotate(*options, "vault://secret/imip/readable#SECOND", "vault://secret/imip/writable#FIRST") == 1
+        value = at_vault.do("GET", "secret/data/imip/writable")["data"]["data"]["FIRST"]
+        assert value != "the-old-one"
+        assert github.values("repo:my-org/app") == {"FIRST": value, "SECOND": "the-old-one"}
+    assert "Vault denies writing" in capfd.readouterr().err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="there is no /dev/stdin there")
 @pytest.mark.parametrize("targets", ["--to", "--sync-to"])
 def test_afterwards_github_has_the_new_value_of_references_that_came_through_a_pipe(

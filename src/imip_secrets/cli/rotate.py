@@ -81,22 +81,28 @@ def main(options: argparse.Namespace, _child: Sequence[str]) -> int:
     wanted = read_request(options, _mistakes(options), lambda request: _unfit(request, options), given)
     ours = context(wanted.settings, job_console())
     problems: list[Problem] = []
+    done = 0
     for scheme in dict.fromkeys(line.reference.scheme for line in wanted.lines):
         lines = [line for line in wanted.lines if line.reference.scheme == scheme]
-        problems += _rotate_at(scheme, lines, options, ours)
+        wrong, right = _rotate_at(scheme, lines, options, ours)
+        problems += wrong
+        done += right
     complain(problems)
-    if problems:
-        return 1
-    if given and not options.dry_run:
+    status = 0
+    # What has a new value must come to GitHub, whatever became of the others, which have their old ones.
+    if given and done and not options.dry_run:
         # As they were read, since what they came from may be a pipe, which gives nothing twice.
         same = {"references": [wanted.settings["secrets"]], "file": None}
-        return syncing.main(argparse.Namespace(**{**vars(options), **same, "yes": True, "report": None}), ())
-    return 0
+        status = syncing.main(argparse.Namespace(**{**vars(options), **same, "yes": True, "report": None}), ())
+    return 1 if problems else status
 
 
-def _rotate_at(scheme: str, lines: Iterable[Line], options: argparse.Namespace, ours: Context) -> list[Problem]:
-    """Rotate what is in one store; go on with the next secret where one cannot be."""
+def _rotate_at(
+    scheme: str, lines: Iterable[Line], options: argparse.Namespace, ours: Context
+) -> tuple[list[Problem], int]:
+    """Rotate what is in one store; go on with the next secret where one cannot be. Return how many are as wanted."""
     problems: list[Problem] = []
+    done = 0
     store = cast("Rotatable", open_writer(scheme, ours))
     try:
         note(f"{SCHEMES[scheme].title}: {store.login()}.")
@@ -106,12 +112,14 @@ def _rotate_at(scheme: str, lines: Iterable[Line], options: argparse.Namespace, 
             wish = Wish(line.reference.target, line.reference.key)
             by_target.setdefault(wish.target, {}).setdefault(wish, line)
         for wished in by_target.values():
-            problems += _tried(wished, store, options, ours)
+            wrong = _tried(wished, store, options, ours)
+            problems += wrong
+            done += not wrong
     except ImipError as error:
         problems += [problem.at(problem.where or SCHEMES[scheme].title) for problem in error.problems]
     finally:
         store.close()
-    return problems
+    return problems, done
 
 
 def _tried(wished: Mapping[Wish, Line], store: Rotatable, options: argparse.Namespace, ours: Context) -> list[Problem]:
