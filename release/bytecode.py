@@ -2,8 +2,9 @@
 
 Standard input names the files, one per line, relative to the folder of the
 first argument. What nobody looks at is left out, which makes the byte-code a
-third smaller: the documentation of functions and, for a name after a "-",
-which line is which; an error in it has the line where its function begins.
+third smaller: the documentation of functions and, for a name after a "-", that
+of classes and modules, and which line is which; an error in it has the line
+where its function begins.
 The byte-code says "unchecked-hash": Python takes it whatever a clock or a copy
 did to the time of a file. Run it with PYTHONHASHSEED=0, so that sets are
 written in one order, and with ``-X no_debug_ranges``, so that lines are told
@@ -38,6 +39,8 @@ def main() -> None:
             _leave_out_annotations(function)
             if name != line:
                 _put_on_one_line(function)
+        if name != line:
+            _leave_out_documentation(tree)
         code = compile(tree, name, "exec", dont_inherit=True, optimize=0)
         place = Path(importlib.util.cache_from_source(str(root / name), optimization=""))
         place.parent.mkdir(exist_ok=True)
@@ -61,6 +64,16 @@ def _leave_out_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> 
     for argument in ast.walk(function.args):
         if isinstance(argument, ast.arg):
             argument.annotation = None
+
+
+def _leave_out_documentation(tree: ast.Module) -> None:
+    """Leave out what classes and the module say of themselves; what only says that is not left empty."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
+            # Not in place of it: a module's imports from __future__ come before everything else.
+            del node.body[0]
+            if isinstance(node, ast.ClassDef) and not node.body:
+                node.body.append(ast.copy_location(ast.Pass(), node))
 
 
 def _put_on_one_line(function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

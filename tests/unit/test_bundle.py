@@ -195,6 +195,20 @@ def test_byte_code_of_ours_has_its_lines_and_that_of_libraries_those_of_its_func
     assert ours_main.co_consts[0] is None or "boundary" not in str(ours_main.co_consts[0])
 
 
+def test_byte_code_of_libraries_says_nothing_of_its_classes_and_modules(ours: Path) -> None:
+    for path in ("botocore/exceptions.py", "six.py", "urllib3/connectionpool.py"):
+        tree = ast.parse((ours / path).read_text(encoding="utf-8"))
+        documented = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.Module))]
+        said = {text for node in documented if (text := ast.get_docstring(node, clean=False))}
+        assert said
+        assert said.isdisjoint(constants(code(ours, path)))
+
+
+def constants(compiled: CodeType) -> set[object]:
+    nested = (constants(each) for each in compiled.co_consts if hasattr(each, "co_consts"))
+    return set(compiled.co_consts).union(*nested)
+
+
 @pytest.mark.parametrize(
     ("path", "kept"),
     [
