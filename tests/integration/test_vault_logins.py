@@ -146,6 +146,23 @@ def test_a_wrapping_token_that_was_used_is_a_matter_of_security(vault: Vault) ->
     assert "take it for stolen" in said
 
 
+def test_a_wrapped_secret_id_of_a_mount_elsewhere_is_unwrapped_and_its_commands_name_that_mount(vault: Vault) -> None:
+    vault.do("POST", "sys/auth/team/machines", {"type": "approle"})
+    vault.do("POST", "auth/team/machines/role/ci", {"token_policies": ["imip"]})
+    given = {
+        "vault_auth_path": "team/machines",
+        "vault_role_id": vault.do("GET", "auth/team/machines/role/ci/role-id")["data"]["role_id"],
+        "vault_secret_id": wrapped(vault, "POST", "auth/team/machines/role/ci/secret-id"),
+    }
+    assert "as AppRole ci, policies default, imip" in Job(vault.url, "approle", **given).line()
+    said = Job(vault.url, "approle", **given).refusal()
+    assert "destroy it (vault write auth/team/machines/role/ROLE/secret-id/destroy ...)" in said
+    given["vault_secret_id"] = "none"
+    said = Job(vault.url, "approle", **given).refusal()
+    assert "vault write -f auth/team/machines/role/ROLE/secret-id makes another" in said
+    assert "auth/approle" not in said
+
+
 def test_a_token_that_wraps_something_else_is_not_used(vault: Vault) -> None:
     token = wrapped(vault, "POST", "sys/wrapping/wrap", {"secret_id": secret_id(vault)})
     said = Job(vault.url, "approle", vault_role_id=role_id(vault), vault_secret_id=token).refusal()

@@ -116,7 +116,7 @@ def _unwrapped(context: Context, client: VaultClient, login: Login, token: Secre
     text = words(answer.data, "secret_id")
     if not text:
         what = f"the wrapping token of vault-secret-id holds no secret id of {login.shown_mount}"
-        raise StoreError(what, "Wrap one: vault write -wrap-ttl=5m -f auth/approle/role/ROLE/secret-id.")
+        raise StoreError(what, f"Wrap one: vault write -wrap-ttl=5m -f {login.shown_mount}/role/ROLE/secret-id.")
     secret_id = Secret(text)
     context.protect(secret_id)
     return secret_id
@@ -130,8 +130,8 @@ def _used_up(client: VaultClient, login: Login, answer: Answer) -> StoreError:
     return StoreError(
         f"SECURITY: the wrapping token of vault-secret-id was used already, or its time is over{said}",
         "If this job has not run with it before, and its time is not over, somebody else has unwrapped the secret id: "
-        "take it for stolen, destroy it (vault write auth/approle/role/ROLE/secret-id/destroy ...), and look in "
-        "Vault's audit log who it was. Each run needs a wrapping token of its own.",
+        f"take it for stolen, destroy it (vault write {login.shown_mount}/role/ROLE/secret-id/destroy ...), and look "
+        "in Vault's audit log who it was. Each run needs a wrapping token of its own.",
     )
 
 
