@@ -135,7 +135,15 @@ def _end(scheme: str, record: dict[str, Json], context: Context) -> tuple[int, s
         return 0, could_not_revoke(str(error), "")
     except Exception as error:  # noqa: BLE001 - one that nobody foresaw, whose text may hold a credential
         return 0, could_not_revoke(type(error).__name__, "")
-    return (0, could_not_revoke(fault, kept.what)) if fault else (kept.leases, "")
+    if fault:
+        return 0, could_not_revoke(fault, kept.what)
+    if not kept.leases:
+        # Noted beforehand, by a step that never came to note what it had got.
+        title = SCHEMES[scheme].title
+        context.notice(
+            f"{title}: a step was killed while it got credentials; its login is revoked, and all of them too."
+        )
+    return kept.leases, ""
 
 
 def _no_id_token(_: str) -> NoReturn:

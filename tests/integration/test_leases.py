@@ -216,6 +216,9 @@ def test_credentials_of_a_step_that_was_killed_while_they_were_made_end_with_its
     servers.front.withheld = None
     assert len(servers.living()) == 1
     clean(job)
+    assert (
+        b"Vault: a step was killed while it got credentials; its login is revoked, and all of them too." in job.stdout
+    )
     assert wait_until(lambda: not servers.living(), 60)  # Vault revokes in its own time
     assert servers.postgres.is_empty()
     assert servers.vault.accessors() == servers.before
