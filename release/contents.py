@@ -18,7 +18,10 @@ PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
 """The Pythons of GitHub's images and of Debian, whose byte-code is in the bundle. Others compile what they import."""
 
 # Of our own folders, those whose modules an export imports, and what it does not.
-_COMPILED = ("imip_secrets", "imip_secrets/action", "imip_secrets/runner", "imip_secrets/stores")
+_COMPILED = (
+    *("imip_secrets", "imip_secrets/action", "imip_secrets/runner"),
+    *("imip_secrets/stores", "imip_secrets/stores/aws", "imip_secrets/stores/vault"),
+)
 _NOT_COMPILED = tuple(
     f"imip_secrets/{name}.py"
     for name in (
@@ -59,7 +62,7 @@ _KEPT: tuple[tuple[bool, str], ...] = (
     (False, "urllib3/contrib/pyopenssl.py"),
     (False, "urllib3/contrib/socks.py"),
     (False, "urllib3/http2/connection.py"),
-    # The classes that vault_api.py imports, and what they import (docs/decisions/0006-hvac.md).
+    # The classes that vault/api.py imports, and what they import (docs/decisions/0006-hvac.md).
     *((True, f"hvac/{name}.py") for name in ("__init__", "exceptions", "utils")),
     *((True, f"hvac/api/{name}.py") for name in ("__init__", "vault_api_base")),
     *((True, f"hvac/api/auth_methods/{name}.py") for name in ("__init__", "jwt", "token")),

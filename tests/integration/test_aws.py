@@ -15,7 +15,7 @@ from imip_secrets.deadline import Deadline
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.runner.id_token import source
 from imip_secrets.settings import Settings
-from imip_secrets.stores import aws
+from imip_secrets.stores.aws import secrets_manager
 from imip_secrets.stores.base import Context, Target
 from stand_ins.aws import ACCOUNT, ROLE, Aws
 from stand_ins.delay import DelayProxy
@@ -59,10 +59,10 @@ class Job:
             notice=self.notices.append,
             deadline=deadline,
         )
-        self.store = aws.open_store(context)
+        self.store = secrets_manager.open_store(context)
         self.line = ""
 
-    def __enter__(self) -> aws.AwsStore:
+    def __enter__(self) -> secrets_manager.AwsStore:
         self.line = self.store.login()
         return self.store
 

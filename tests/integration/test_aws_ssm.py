@@ -11,7 +11,7 @@ from imip_secrets.errors import ImipError, MissingError
 from imip_secrets.request import read
 from imip_secrets.resolve import resolve
 from imip_secrets.runner.id_token import source
-from imip_secrets.stores import aws_ssm
+from imip_secrets.stores.aws import ssm as aws_ssm
 from imip_secrets.stores.base import Context, Target
 from stand_ins.aws import ROLE, Aws
 from stand_ins.oidc import Issuer

@@ -244,7 +244,7 @@ class OpenBao(_Remote):
     """Vault: a real OpenBao, which checks everything itself."""
 
     scheme: ClassVar[str] = "vault"
-    library: ClassVar[frozenset[str]] = frozenset({"hvac", "imip_secrets.stores.vault_transport"})
+    library: ClassVar[frozenset[str]] = frozenset({"hvac", "imip_secrets.stores.vault.transport"})
     audience: ClassVar[str] = AUDIENCE
     throttled: ClassVar[Step | None] = json_answer({"errors": ["request path: rate limit quota exceeded"]}, 429)
     denial = (

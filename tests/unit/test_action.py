@@ -604,7 +604,7 @@ def test_a_run_with_vault_alone_imports_no_other_sdk(job: Job) -> None:
         INPUT_VAULT_TOKEN="t",
         INPUT_TIMEOUT_SECONDS="5",
     )
-    assert "imip_secrets.stores.vault_connections" in modules
+    assert "imip_secrets.stores.vault.connections" in modules
     assert modules & (SDKS - {"hvac"} | {"urllib3", "argparse", "dataclasses"}) == set()
 
 

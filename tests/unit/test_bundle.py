@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets.libraries import SERVICES
-from imip_secrets.stores import vault_logins
+from imip_secrets.stores.vault import logins
 from release import bundle, contents
 from stand_ins.shipped import CHECKOUT, built
 
@@ -103,10 +103,11 @@ def test_the_whole_package_is_in_it(ours: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["aws", "vault"])
 def test_all_that_an_export_imports_has_byte_code(kind: str, ours: Path) -> None:
-    stores = {"aws": "aws, aws_login, aws_session", "vault": "vault, vault_client, vault_api"}
+    stores = {"aws": ("aws.secrets_manager", "aws.login", "aws.session"), "vault": ("vault.client", "vault.api")}
+    imported = ", ".join(f"imip_secrets.stores.{name}" for name in stores[kind])
     program = (
         f"import sys; sys.path.append({str(ours)!r}); from imip_secrets import resolve; "
-        f"from imip_secrets.action import export; from imip_secrets.stores import {stores[kind]}; "
+        f"from imip_secrets.action import export; import {imported}; "
         "from imip_secrets.runner import id_token_endpoint, delivery, report, files; "
         "print(*(m.__spec__.cached for m in sys.modules.values() if "
         f"(getattr(m, '__file__', None) or '').startswith({str(ours)!r})), sep=chr(10))"
@@ -120,13 +121,13 @@ def test_all_that_an_export_imports_has_byte_code(kind: str, ours: Path) -> None
 def test_what_is_imported_late_is_there_too(ours: Path) -> None:
     program = (
         f"import sys; sys.path.append({str(ours)!r})\n"
-        "from imip_secrets.stores import vault_api, aws_ssm, aws_session, vault_logins\n"
-        "print(*(type(vault_api.login_api(name, None)).__module__ for name in vault_logins.METHODS))\n"
-        "print(len(aws_session._Models().load_service_model('ssm', 'service-2')['operations']) > 0)\n"
+        "from imip_secrets.stores.aws import session, ssm\nfrom imip_secrets.stores.vault import api, logins\n"
+        "print(*(type(api.login_api(name, None)).__module__ for name in logins.METHODS))\n"
+        "print(len(session._Models().load_service_model('ssm', 'service-2')['operations']) > 0)\n"
     )
     command = [sys.executable, "-I", "-S", "-B", "-c", program]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    assert said[0].split() == [f"hvac.api.auth_methods.{name}" for name in vault_logins.METHODS]
+    assert said[0].split() == [f"hvac.api.auth_methods.{name}" for name in logins.METHODS]
     assert said[1] == "True"
 
 
@@ -236,7 +237,7 @@ def test_a_folder_that_is_there_already_is_not_built_into(tmp_path: Path) -> Non
 def test_methods_of_botocore_come_without_documentation(ours: Path) -> None:
     program = (
         f"import sys; sys.path.append({str(ours)!r}); from botocore.session import Session; "
-        "from imip_secrets.stores.aws_session import _Models; session = Session(); "
+        "from imip_secrets.stores.aws.session import _Models; session = Session(); "
         "session.register_component('data_loader', _Models()); client = session.create_client("
         "'sts', region_name='us-east-1', aws_access_key_id='a', aws_secret_access_key='b'); "
         "print(repr(client.assume_role.__doc__), "

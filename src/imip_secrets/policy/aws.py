@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imip_secrets.policy.asked import Asked, distinct
 from imip_secrets.policy.document import Document
-from imip_secrets.stores.aws_names import ARN_START, parameter_arn, parse_arn, partition_of, resource_of
+from imip_secrets.stores.aws.names import ARN_START, parameter_arn, parse_arn, partition_of, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -48,7 +48,7 @@ SCHEMES: Mapping[str, Scheme] = {
         Scheme(
             "aws",
             "AWS Secrets Manager",
-            "imip_secrets.stores.aws",
+            "imip_secrets.stores.aws.secrets_manager",
             frozenset({"version", "stage", "region"}),
             "aws://imip/production#DATABASE_URL",
             "aws",
@@ -56,7 +56,7 @@ SCHEMES: Mapping[str, Scheme] = {
         Scheme(
             "aws-ssm",
             "AWS SSM Parameter Store",
-            "imip_secrets.stores.aws_ssm",
+            "imip_secrets.stores.aws.ssm",
             frozenset({"version", "region"}),
             "aws-ssm:///imip/prod/db-password",
             "aws",

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imip_secrets.errors import MissingError, StoreError
-from imip_secrets.stores import aws_failure
+from imip_secrets.stores.aws import failure as aws_failure
 from imip_secrets.stores.base import Target
 from stand_ins.aws_script import KEYS, ROLE, Run, refusal, secret
 from stand_ins.faults import Answer, answer, bad_json, html_answer, json_answer, redirect
@@ -46,7 +46,8 @@ def asked(run: Run) -> dict[str, object]:
 
 def test_importing_the_store_imports_no_sdk() -> None:
     code = (
-        "import sys; sys.path.insert(0, 'src'); import imip_secrets.stores.aws as aws; aws.open_store(None); "
+        "import sys; sys.path.insert(0, 'src'); from imip_secrets.stores.aws import secrets_manager; "
+        "secrets_manager.open_store(None); "
         "print([name for name in ('boto3', 'botocore', 'urllib3', 'ssl', 'logging', 'socket') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True)
@@ -367,7 +368,7 @@ def test_a_refusal_shows_no_token_and_no_command() -> None:
 @given(st.text(max_size=400), st.text(max_size=2000), st.sampled_from([400, 403, 404, 500]))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_refusal_breaks_the_store_or_speaks_to_the_runner(code: str, message: str, status: int) -> None:
-    from imip_secrets.stores.aws_errors import Place, Refusal  # noqa: PLC0415  # brings botocore's helpers
+    from imip_secrets.stores.aws.errors import Place, Refusal  # noqa: PLC0415  # brings botocore's helpers
 
     response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     read = Refusal.of(response)

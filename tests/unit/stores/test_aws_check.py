@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from imip_secrets.settings import Settings
 from imip_secrets.stores import SCHEMES
-from imip_secrets.stores.aws_check import check
-from imip_secrets.stores.aws_names import region_of
+from imip_secrets.stores.aws.check import check
+from imip_secrets.stores.aws.names import region_of
 from imip_secrets.stores.base import Target
 
 ROLE = "arn:aws:iam::123456789012:role/imip-ci"

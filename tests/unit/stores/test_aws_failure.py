@@ -7,8 +7,8 @@ import pytest
 
 from imip_secrets.deadline import Deadline
 from imip_secrets.errors import MissingError, StoreError
-from imip_secrets.stores import aws_failure
-from imip_secrets.stores.aws_failure import PERSISTENT, Failure, Patience
+from imip_secrets.stores.aws import failure as aws_failure
+from imip_secrets.stores.aws.failure import PERSISTENT, Failure, Patience
 from stand_ins.time_up import end_in
 
 

@@ -9,7 +9,8 @@ import pytest
 from imip_secrets.errors import ImipError, Problem, StoreError
 from imip_secrets.identity import IdToken
 from imip_secrets.secret import Secret
-from imip_secrets.stores import aws_failure, aws_login
+from imip_secrets.stores.aws import failure as aws_failure
+from imip_secrets.stores.aws import login as aws_login
 from imip_secrets.stores.base import Target
 from stand_ins.aws_script import KEYS, ROLE, SESSION, Run, refusal, secret, session, sts_refusal, xml
 from stand_ins.faults import answer, bad_json, html_answer, json_answer

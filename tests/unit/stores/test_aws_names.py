@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.loaders import Loader
 
-from imip_secrets.stores.aws_names import PARTITIONS, find_principal, is_region, parse_arn, partition_of, resource_of
+from imip_secrets.stores.aws.names import PARTITIONS, find_principal, is_region, parse_arn, partition_of, resource_of
 from imip_secrets.stores.base import Target
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointVariantError
 from botocore.loaders import Loader
 from botocore.session import Session
 
-from imip_secrets.stores.aws_session import AwsSession
+from imip_secrets.stores.aws.session import AwsSession
 from imip_secrets.stores.base import Target
 from stand_ins.aws_script import KEYS, Run, secret
 from stand_ins.faults import FaultServer

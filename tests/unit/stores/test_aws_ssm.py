@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.settings import Settings
-from imip_secrets.stores.aws_ssm import check
-from imip_secrets.stores.aws_ssm_batch import SIZE, batches
+from imip_secrets.stores.aws.ssm import check
+from imip_secrets.stores.aws.ssm_batch import SIZE, batches
 from imip_secrets.stores.base import Target
 from stand_ins.aws_script import ROLE, Run, refusal
 from stand_ins.faults import Answer, answer, bad_json, html_answer, json_answer

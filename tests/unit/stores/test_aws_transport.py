@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from imip_secrets.errors import StoreError
-from imip_secrets.stores import aws_failure, aws_transport
-from imip_secrets.stores.aws_transport import trust
+from imip_secrets.stores.aws import failure as aws_failure
+from imip_secrets.stores.aws import transport as aws_transport
+from imip_secrets.stores.aws.transport import trust
 from imip_secrets.stores.base import Target
 from stand_ins import tls
 from stand_ins.aws_script import Run, secret

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from imip_secrets.errors import ImipError, MissingError, StoreError
 from imip_secrets.settings import Settings
-from imip_secrets.stores import vault_reader
 from imip_secrets.stores.base import StoreModule, Target
 from imip_secrets.stores.vault import check, open_store
+from imip_secrets.stores.vault import reader as vault_reader
 from stand_ins.faults import Answer, FaultServer, answer, json_answer
 from stand_ins.vault_script import CLIENT_TOKEN, Caller, Quick, ScriptedVault, versioned
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets.document import Number
-from imip_secrets.stores.vault_answer import Answer, moment, part, span, whole, words
+from imip_secrets.stores.vault.answer import Answer, moment, part, span, whole, words
 
 if TYPE_CHECKING:
     from imip_secrets.document import Json

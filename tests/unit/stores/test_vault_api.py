@@ -7,10 +7,10 @@ from typing import Any
 
 REPORT = """
 import json, sys
-from imip_secrets.stores.vault_connections import Connections
-from imip_secrets.stores.vault_transport import Patience, Transport
+from imip_secrets.stores.vault.connections import Connections
+from imip_secrets.stores.vault.transport import Patience, Transport
 from imip_secrets.deadline import Deadline
-from imip_secrets.stores.vault_api import Api
+from imip_secrets.stores.vault.api import Api
 adapter = Transport("http://127.0.0.1:1", Connections(None), Patience(Deadline(1), print))
 """
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imip_secrets.stores.vault_connections import Connections, Limits, Message
-from imip_secrets.stores.vault_faults import Fault
+from imip_secrets.stores.vault.connections import Connections, Limits, Message
+from imip_secrets.stores.vault.faults import Fault
 from stand_ins.faults import Answer, FaultServer, answer, json_answer, redirect
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets.errors import StoreError
-from imip_secrets.stores import vault_transport
 from imip_secrets.stores.base import Target
+from imip_secrets.stores.vault import transport as vault_transport
 from stand_ins.faults import json_answer, redirect
 from stand_ins.vault_script import Caller, NoTime, Quick, ScriptedVault
 

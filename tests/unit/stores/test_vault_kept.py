@@ -10,8 +10,8 @@ import pytest
 
 from imip_secrets import document
 from imip_secrets.errors import ImipError, Problem, StoreError
-from imip_secrets.stores import vault_kept
 from imip_secrets.stores.base import KeepingModule, Target
+from imip_secrets.stores.vault import kept as vault_kept
 from imip_secrets.stores.vault import resume
 from stand_ins.faults import Answer, answer, json_answer
 from stand_ins.vault_script import CLIENT_TOKEN, Caller, ScriptedVault
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imip_secrets.stores.base import Kept
-    from imip_secrets.stores.vault_kept import VaultKept
+    from imip_secrets.stores.vault.kept import VaultKept
     from stand_ins.faults import Request, Step
 
 LEASE = "database/creds/app/lease-id"

@@ -12,7 +12,7 @@ import trustme
 from imip_secrets.errors import StoreError
 from imip_secrets.settings import Settings
 from imip_secrets.stores.base import Target
-from imip_secrets.stores.vault_tls import tls_context
+from imip_secrets.stores.vault.tls import tls_context
 from stand_ins.tls import Authority, self_signed
 from stand_ins.vault_script import Caller, ScriptedVault
 

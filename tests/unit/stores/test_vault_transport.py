@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imip_secrets.errors import MissingError, StoreError
-from imip_secrets.stores import vault_connections, vault_transport
 from imip_secrets.stores.base import Target
+from imip_secrets.stores.vault import connections as vault_connections
+from imip_secrets.stores.vault import transport as vault_transport
 from stand_ins.faults import (
     Answer,
     FaultServer,

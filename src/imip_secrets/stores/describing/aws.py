@@ -9,15 +9,15 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imip_secrets.foreign import tame
-from imip_secrets.stores.aws import AwsStore
-from imip_secrets.stores.aws_failure import Failure
-from imip_secrets.stores.aws_names import find_principal, resource_of
+from imip_secrets.stores.aws.failure import Failure
+from imip_secrets.stores.aws.names import find_principal, resource_of
+from imip_secrets.stores.aws.secrets_manager import AwsStore
 from imip_secrets.stores.describing.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imip_secrets.stores.aws_errors import Place, Refusal
+    from imip_secrets.stores.aws.errors import Place, Refusal
     from imip_secrets.stores.base import Context, Target
 
 _SERVICE, _TRAIL = "secretsmanager", "cloudtrail"

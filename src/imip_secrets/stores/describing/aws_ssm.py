@@ -6,9 +6,9 @@ from datetime import datetime
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from imip_secrets.stores.aws_access import logged_in
-from imip_secrets.stores.aws_ssm import SsmStore
-from imip_secrets.stores.aws_ssm_errors import Parameter
+from imip_secrets.stores.aws.access import logged_in
+from imip_secrets.stores.aws.ssm import SsmStore
+from imip_secrets.stores.aws.ssm_errors import Parameter
 from imip_secrets.stores.describing.facts import Facts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.stores.describing.facts import Facts
 from imip_secrets.stores.vault import VaultStore, start_client
-from imip_secrets.stores.vault_answer import moment, part, words
+from imip_secrets.stores.vault.answer import moment, part, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

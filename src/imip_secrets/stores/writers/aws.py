@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from imip_secrets.errors import MissingError, StoreError
-from imip_secrets.stores.aws import AwsStore
-from imip_secrets.stores.aws_failure import Failure
-from imip_secrets.stores.aws_names import resource_of
+from imip_secrets.stores.aws.failure import Failure
+from imip_secrets.stores.aws.names import resource_of
+from imip_secrets.stores.aws.secrets_manager import AwsStore
 from imip_secrets.stores.writers.changed import ChangedError
 
 if TYPE_CHECKING:
     from imip_secrets.secret import Secret
-    from imip_secrets.stores.aws_errors import Place, Refusal
+    from imip_secrets.stores.aws.errors import Place, Refusal
     from imip_secrets.stores.base import Context, Found, Target
 
 _SERVICE = "secretsmanager"

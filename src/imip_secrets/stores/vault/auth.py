@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.vault_answer import part, span, whole, words
-from imip_secrets.stores.vault_errors import unwell
-from imip_secrets.stores.vault_session import Session
+from imip_secrets.stores.vault.answer import part, span, whole, words
+from imip_secrets.stores.vault.errors import unwell
+from imip_secrets.stores.vault.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imip_secrets.settings import Settings
     from imip_secrets.stores.base import Context
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
 
 _TOKEN = re.compile(rb"[!-~]+")
 

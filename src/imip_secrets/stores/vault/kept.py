@@ -13,14 +13,14 @@ from imip_secrets.errors import ImipError, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
 from imip_secrets.settings import Settings
-from imip_secrets.stores.vault_answer import part, span, whole, words
+from imip_secrets.stores.vault.answer import part, span, whole, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imip_secrets.document import Json
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
 
 SECONDS = 10.0
 """How long the end of all leases of one login may take."""

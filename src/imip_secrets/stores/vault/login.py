@@ -1,6 +1,6 @@
 """Who we are to Vault: the logins, and what is wrong when one is refused.
 
-A method is one function in :data:`METHODS`; those that most runs do not use are in :mod:`.vault_logins`.
+A method is one function in :data:`METHODS`; those that most runs do not use are in :mod:`.logins`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from imip_secrets.errors import Problem, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.vault_answer import span
-from imip_secrets.stores.vault_auth import Login, check_token, method_of
-from imip_secrets.stores.vault_session import Session
+from imip_secrets.stores.vault.answer import span
+from imip_secrets.stores.vault.auth import Login, check_token, method_of
+from imip_secrets.stores.vault.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from imip_secrets.identity import IdToken
     from imip_secrets.settings import Settings
     from imip_secrets.stores.base import Context
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
 
 LOGINS = 3  # with a fresh ID token each, when it is the clocks that differ
 _TOKEN_FILE = ".vault-token"  # noqa: S105 - the file's name: where "vault login" leaves the token
@@ -215,9 +215,9 @@ def _token_file() -> Path | None:
 
 
 def _other(context: Context, client: Callable[[], VaultClient]) -> Session:
-    from imip_secrets.stores import vault_logins  # noqa: PLC0415 - most runs use none of these
+    from imip_secrets.stores.vault import logins  # noqa: PLC0415 - most runs use none of these
 
-    return vault_logins.log_in(context, client, method_of(context.settings))
+    return logins.log_in(context, client, method_of(context.settings))
 
 
 METHODS: Mapping[str, Callable[[Context, Callable[[], VaultClient]], Session]] = {

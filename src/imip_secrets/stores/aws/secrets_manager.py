@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.aws_access import AwsAccess, logged_in
-from imip_secrets.stores.aws_check import check
-from imip_secrets.stores.aws_names import ARN_START, region_of
+from imip_secrets.stores.aws.access import AwsAccess, logged_in
+from imip_secrets.stores.aws.check import check
+from imip_secrets.stores.aws.names import ARN_START, region_of
 from imip_secrets.stores.base import Found, Version
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from botocore.client import BaseClient
 
-    from imip_secrets.stores.aws_errors import Place
-    from imip_secrets.stores.aws_session import AwsSession
+    from imip_secrets.stores.aws.errors import Place
+    from imip_secrets.stores.aws.session import AwsSession
     from imip_secrets.stores.base import Context, Target
 
 __all__ = ["check", "open_store"]
@@ -113,7 +113,7 @@ class AwsStore:
 
     def _at(self, target: Target) -> tuple[AwsSession, Place]:
         """Return what to ask with, and the words for what is asked."""
-        from imip_secrets.stores.aws_errors import Place  # noqa: PLC0415  # needed by then
+        from imip_secrets.stores.aws.errors import Place  # noqa: PLC0415  # needed by then
 
         session, identity = logged_in(self._access)
         return session, Place(target, region_of(target, self._context.settings), identity.role, identity.account)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imip_secrets.stores.aws_errors import Asked
-from imip_secrets.stores.aws_failure import Failure
-from imip_secrets.stores.aws_names import ARN_START, parameter_arn
+from imip_secrets.stores.aws.errors import Asked
+from imip_secrets.stores.aws.failure import Failure
+from imip_secrets.stores.aws.names import ARN_START, parameter_arn
 
 if TYPE_CHECKING:
-    from imip_secrets.stores.aws_errors import Refusal
+    from imip_secrets.stores.aws.errors import Refusal
 
 _MISSING = {"ParameterNotFound", "ParameterVersionNotFound", "ParameterVersionLabelNotFound"}
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from imip_secrets.errors import ImipError
 
 if TYPE_CHECKING:
-    from imip_secrets.stores.aws_login import Identity
-    from imip_secrets.stores.aws_session import AwsSession
+    from imip_secrets.stores.aws.login import Identity
+    from imip_secrets.stores.aws.session import AwsSession
     from imip_secrets.stores.base import Context
 
 _KEY = "aws"
@@ -70,7 +70,7 @@ class AwsAccess:
         settings = self._context.settings
         if not settings.given("aws-role-to-assume"):
             self._session = _open_session(self._context)
-            from imip_secrets.stores.aws_login import take_ambient  # noqa: PLC0415  # imports botocore
+            from imip_secrets.stores.aws.login import take_ambient  # noqa: PLC0415  # imports botocore
 
             return take_ambient(self._session, self._context)
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # imports logging
@@ -79,7 +79,7 @@ class AwsAccess:
             opening = threads.submit(_open_session, self._context)
             token = self._context.id_token(settings["aws-audience"])
             self._session = opening.result()
-        from imip_secrets.stores.aws_login import WebIdentity  # noqa: PLC0415  # imports botocore
+        from imip_secrets.stores.aws.login import WebIdentity  # noqa: PLC0415  # imports botocore
 
         identity = WebIdentity(self._session, self._context, token).assume()
         self._session.log_in_anew = self._again
@@ -87,7 +87,7 @@ class AwsAccess:
 
     def _again(self) -> None:
         """Assume the role once more, with a fresh ID token."""
-        from imip_secrets.stores.aws_login import WebIdentity  # noqa: PLC0415  # imports botocore
+        from imip_secrets.stores.aws.login import WebIdentity  # noqa: PLC0415  # imports botocore
 
         if self._session:
             token = self._context.id_token(self._context.settings["aws-audience"])
@@ -107,9 +107,9 @@ def _open_session(context: Context) -> AwsSession:
     """Import botocore and set it up for the run."""
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-    from imip_secrets.stores.aws_failure import Failure  # noqa: PLC0415  # needed by then
-    from imip_secrets.stores.aws_login import login_region  # noqa: PLC0415  # imports botocore
-    from imip_secrets.stores.aws_session import AwsSession, unfit  # noqa: PLC0415  # imports botocore
+    from imip_secrets.stores.aws.failure import Failure  # noqa: PLC0415  # needed by then
+    from imip_secrets.stores.aws.login import login_region  # noqa: PLC0415  # imports botocore
+    from imip_secrets.stores.aws.session import AwsSession, unfit  # noqa: PLC0415  # imports botocore
 
     try:
         session = AwsSession(context)

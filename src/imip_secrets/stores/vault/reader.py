@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.document import Number, compact
 from imip_secrets.secret import Secret
-from imip_secrets.stores import vault_errors as errors
 from imip_secrets.stores.base import Found, Lease, Version
-from imip_secrets.stores.vault_answer import moment, part, whole, words
-from imip_secrets.stores.vault_kept import Held
-from imip_secrets.stores.vault_mounts import Mounts
-from imip_secrets.stores.vault_place import Place
+from imip_secrets.stores.vault import errors
+from imip_secrets.stores.vault.answer import moment, part, whole, words
+from imip_secrets.stores.vault.kept import Held
+from imip_secrets.stores.vault.mounts import Mounts
+from imip_secrets.stores.vault.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from imip_secrets.document import Json
     from imip_secrets.errors import StoreError
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_session import Session
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
+    from imip_secrets.stores.vault.session import Session
 
 MAX_LISTED = 10_000
 """How many secrets and folders one listing may come to."""

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.vault_answer import part, words
-from imip_secrets.stores.vault_auth import Login
-from imip_secrets.stores.vault_errors import unwell
+from imip_secrets.stores.vault.answer import part, words
+from imip_secrets.stores.vault.auth import Login
+from imip_secrets.stores.vault.errors import unwell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from imip_secrets.settings import Settings
     from imip_secrets.stores.base import Context
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_session import Session
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
+    from imip_secrets.stores.vault.session import Session
 
 # Vault: "Tokens", prefixes of service, batch and recovery tokens since 1.10, and before.
 _WRAPPING = re.compile(rb"(?:hv[sbr]|[sbr])\.[!-~]+")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.errors import Problem
 from imip_secrets.foreign import tame
-from imip_secrets.stores.aws_names import ARN_START, PARTITIONS, is_region, parse_arn, partition_of
+from imip_secrets.stores.aws.names import ARN_START, PARTITIONS, is_region, parse_arn, partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from imip_secrets.settings import Settings
-    from imip_secrets.stores.aws_names import Arn
+    from imip_secrets.stores.aws.names import Arn
     from imip_secrets.stores.base import Target
 
 _SHOWN = 120

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.foreign import tame
-from imip_secrets.stores.vault_answer import whole, words
+from imip_secrets.stores.vault.answer import whole, words
 
 if TYPE_CHECKING:
     from imip_secrets.document import Json
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_place import Place
-    from imip_secrets.stores.vault_session import Session
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
+    from imip_secrets.stores.vault.place import Place
+    from imip_secrets.stores.vault.session import Session
 
 _V2 = 2
 _SEALED_OR_DOWN = 503

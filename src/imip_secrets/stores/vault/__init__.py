@@ -1,7 +1,7 @@
 """HashiCorp Vault and OpenBao: KV version 1 and 2, and any engine that answers a read or a request with a body.
 
 Paths are ``mount/path``, as ``vault kv get`` shows them. What engine a path
-is in, and which version of KV, is found out (:mod:`.vault_mounts`).
+is in, and which version of KV, is found out (:mod:`.mounts`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from imip_secrets.errors import ImipError, MissingError, Problem, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.stores.base import Target, Version
-from imip_secrets.stores.vault_answer import span
-from imip_secrets.stores.vault_kept import VaultKept, read
-from imip_secrets.stores.vault_login import check_login, log_in
-from imip_secrets.stores.vault_reader import Reader
+from imip_secrets.stores.vault.answer import span
+from imip_secrets.stores.vault.kept import VaultKept, read
+from imip_secrets.stores.vault.login import check_login, log_in
+from imip_secrets.stores.vault.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from imip_secrets.document import Json
     from imip_secrets.settings import Settings
     from imip_secrets.stores.base import Context, Found
-    from imip_secrets.stores.vault_client import VaultClient
-    from imip_secrets.stores.vault_session import Session
+    from imip_secrets.stores.vault.client import VaultClient
+    from imip_secrets.stores.vault.session import Session
 
 PARALLEL = 16
 """How many requests a listing makes at once."""
@@ -64,12 +64,12 @@ def start_client(context: Context) -> Future[VaultClient]:
 
 
 def _make_client(context: Context) -> VaultClient:
-    from imip_secrets.stores.vault_client import VaultClient  # noqa: PLC0415 - hvac costs a tenth of a second
+    from imip_secrets.stores.vault.client import VaultClient  # noqa: PLC0415 - hvac costs a tenth of a second
 
     address = context.settings["vault-addr"].rstrip("/")
     tls = None
     if address.startswith("https:"):
-        from imip_secrets.stores.vault_tls import tls_context  # noqa: PLC0415 - plain http to loopback needs none
+        from imip_secrets.stores.vault.tls import tls_context  # noqa: PLC0415 - plain http to loopback needs none
 
         tls = tls_context(context.settings, ambient=context.ambient)
     return VaultClient(address, tls, context.deadline, context.notice)

@@ -86,7 +86,7 @@ def partition_of(region: str) -> str:
 
 
 def region_of(target: Target, settings: Settings) -> str:
-    """Return the region of a target that :func:`~imip_secrets.stores.aws_check.check` found right."""
+    """Return the region of a target that :func:`~imip_secrets.stores.aws.check.check` found right."""
     arn = parse_arn(target.path)
     return target.region or (arn.region if arn else settings["aws-region"])
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from imip_secrets.stores.vault_answer import part, words
-from imip_secrets.stores.vault_errors import unwell
-from imip_secrets.stores.vault_place import Mount, Place
+from imip_secrets.stores.vault.answer import part, words
+from imip_secrets.stores.vault.errors import unwell
+from imip_secrets.stores.vault.place import Mount, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imip_secrets.stores.vault_answer import Answer
-    from imip_secrets.stores.vault_client import VaultClient
+    from imip_secrets.stores.vault.answer import Answer
+    from imip_secrets.stores.vault.client import VaultClient
 
 # 403 also stands for a path in no engine; an old server, or a proxy that hides sys/, says the others.
 _NOT_TOLD = frozenset({400, 403, 404, 405})

@@ -25,7 +25,7 @@ from imip_secrets.causes import causes_of, said_by
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.settings import LOOPBACK
-from imip_secrets.stores.aws_failure import PERSISTENT, Failure
+from imip_secrets.stores.aws.failure import PERSISTENT, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

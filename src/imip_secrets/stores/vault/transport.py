@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlencode, urlsplit
 from imip_secrets import __version__, document
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
-from imip_secrets.stores.vault_answer import Answer
-from imip_secrets.stores.vault_connections import REDIRECTS, Connections, Limits, Message, Reply
-from imip_secrets.stores.vault_faults import CONNECT_SECONDS, READ_SECONDS, Fault, garbled, redirected, unusable
+from imip_secrets.stores.vault.answer import Answer
+from imip_secrets.stores.vault.connections import REDIRECTS, Connections, Limits, Message, Reply
+from imip_secrets.stores.vault.faults import CONNECT_SECONDS, READ_SECONDS, Fault, garbled, redirected, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -156,7 +156,7 @@ class Transport:
     def _look(self, method: str, url: str, query: str = "") -> Answer:
         """Read what reading does not change; once more when a token that is new is denied."""
         answer = self._request(method, url, query)
-        # What is asked of Vault itself has another way where it is denied (``vault_mounts``), which costs no wait.
+        # What is asked of Vault itself has another way where it is denied (``mounts``), which costs no wait.
         of_vault = url.startswith("/v1/sys/")
         if answer.status != _DENIED or of_vault or self.fresh is None or not self.fresh.is_doubtful():
             return answer

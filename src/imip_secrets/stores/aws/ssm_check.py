@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.errors import Problem
 from imip_secrets.foreign import tame
-from imip_secrets.stores.aws_check import check_arn_region, check_region, check_settings
-from imip_secrets.stores.aws_names import ARN_START, parse_arn
+from imip_secrets.stores.aws.check import check_arn_region, check_region, check_settings
+from imip_secrets.stores.aws.names import ARN_START, parse_arn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from imip_secrets.deadline import Deadline
-from imip_secrets.stores.vault_api import Api, login_api
-from imip_secrets.stores.vault_connections import Connections
-from imip_secrets.stores.vault_transport import TRANSIENT, Fresh, Patience, Transport
+from imip_secrets.stores.vault.api import Api, login_api
+from imip_secrets.stores.vault.connections import Connections
+from imip_secrets.stores.vault.transport import TRANSIENT, Fresh, Patience, Transport
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
     from imip_secrets.secret import Secret
-    from imip_secrets.stores.vault_answer import Answer
+    from imip_secrets.stores.vault.answer import Answer
 
 
 class VaultClient:

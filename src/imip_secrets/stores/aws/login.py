@@ -11,17 +11,17 @@ from botocore.credentials import Credentials
 from imip_secrets.errors import StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.aws_errors import EXPIRED, Refusal
-from imip_secrets.stores.aws_failure import PERSISTENT, Failure
-from imip_secrets.stores.aws_names import PARTITIONS, find_principal, parse_arn
-from imip_secrets.stores.aws_session import garbled
+from imip_secrets.stores.aws.errors import EXPIRED, Refusal
+from imip_secrets.stores.aws.failure import PERSISTENT, Failure
+from imip_secrets.stores.aws.names import PARTITIONS, find_principal, parse_arn
+from imip_secrets.stores.aws.session import garbled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imip_secrets.identity import IdToken
     from imip_secrets.settings import Settings
-    from imip_secrets.stores.aws_session import AwsSession
+    from imip_secrets.stores.aws.session import AwsSession
     from imip_secrets.stores.base import Context
 
 # GitHub's tokens live for some five minutes; what is left must suffice for a retry.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from imip_secrets.settings import LOOPBACK
-from imip_secrets.stores import vault_faults as faults
+from imip_secrets.stores.vault import faults
 
 if TYPE_CHECKING:
     import ssl

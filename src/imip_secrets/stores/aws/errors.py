@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imip_secrets.foreign import tame
-from imip_secrets.stores.aws_failure import PERSISTENT, Failure
-from imip_secrets.stores.aws_names import find_key, find_principal, parse_arn, partition_of, resource_of
+from imip_secrets.stores.aws.failure import PERSISTENT, Failure
+from imip_secrets.stores.aws.names import find_key, find_principal, parse_arn, partition_of, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from imip_secrets.stores.vault_transport import Transport
+    from imip_secrets.stores.vault.transport import Transport
 
 _PACKAGES = ("hvac", "hvac.api", "hvac.api.auth_methods", "hvac.api.secrets_engines", "hvac.api.system_backend")
 

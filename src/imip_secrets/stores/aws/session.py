@@ -16,9 +16,9 @@ from imip_secrets import __version__
 from imip_secrets.errors import ImipError
 from imip_secrets.foreign import tame
 from imip_secrets.libraries import SERVICES
-from imip_secrets.stores.aws_errors import EXPIRED, Refusal
-from imip_secrets.stores.aws_failure import Failure, Patience
-from imip_secrets.stores.aws_transport import Transport, trust
+from imip_secrets.stores.aws.errors import EXPIRED, Refusal
+from imip_secrets.stores.aws.failure import Failure, Patience
+from imip_secrets.stores.aws.transport import Transport, trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable

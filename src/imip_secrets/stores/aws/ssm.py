@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from imip_secrets.errors import MissingError, StoreError
 from imip_secrets.foreign import tame
 from imip_secrets.secret import Secret
-from imip_secrets.stores.aws_access import AwsAccess, logged_in
-from imip_secrets.stores.aws_names import ARN_START, region_of
-from imip_secrets.stores.aws_ssm_batch import Batch, batches
-from imip_secrets.stores.aws_ssm_check import check
+from imip_secrets.stores.aws.access import AwsAccess, logged_in
+from imip_secrets.stores.aws.names import ARN_START, region_of
+from imip_secrets.stores.aws.ssm_batch import Batch, batches
+from imip_secrets.stores.aws.ssm_check import check
 from imip_secrets.stores.base import Found
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from botocore.client import BaseClient
 
-    from imip_secrets.stores.aws_errors import Refusal
-    from imip_secrets.stores.aws_failure import Failure
-    from imip_secrets.stores.aws_session import AwsSession
-    from imip_secrets.stores.aws_ssm_batch import Outcomes
-    from imip_secrets.stores.aws_ssm_errors import Parameter
+    from imip_secrets.stores.aws.errors import Refusal
+    from imip_secrets.stores.aws.failure import Failure
+    from imip_secrets.stores.aws.session import AwsSession
+    from imip_secrets.stores.aws.ssm_batch import Outcomes
+    from imip_secrets.stores.aws.ssm_errors import Parameter
     from imip_secrets.stores.base import Context, Target
 
 __all__ = ["check", "open_store"]
@@ -204,7 +204,7 @@ class SsmStore:
 
     def _at(self, target: Target) -> tuple[AwsSession, Parameter]:
         """Return what to ask with, and the words for what is asked."""
-        from imip_secrets.stores.aws_ssm_errors import Parameter  # noqa: PLC0415  # needed by then
+        from imip_secrets.stores.aws.ssm_errors import Parameter  # noqa: PLC0415  # needed by then
 
         session, identity = logged_in(self._access)
         return session, Parameter(target, self._region(target), identity.role, identity.account)
