@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from imip_secrets.libraries import SERVICES
+from imip_secrets.stores.aws.services import SERVICES
 
 SETS = ("aws", "runner", "vault")
 """Locks, ``requirements/NAME.txt``, whose wheels are for every machine."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, Problem
 from imip_secrets.foreign import tame
-from imip_secrets.libraries import SERVICES
+from imip_secrets.stores.aws.services import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imip_secrets.errors import ImipError, Problem
+from imip_secrets.stores.aws.services import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-
-SERVICES = ("cloudtrail", "secretsmanager", "ssm", "sts")
-"""Services of AWS that something here asks; botocore's models of four hundred others are in no set and no bundle."""
 
 
 class _Launch:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imip_secrets.libraries import SERVICES
+from imip_secrets.stores.aws.services import SERVICES
 from imip_secrets.stores.vault import logins
 from release import bundle, contents
 from stand_ins.shipped import CHECKOUT, built

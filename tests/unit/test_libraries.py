@@ -10,6 +10,7 @@ import pytest
 
 from imip_secrets import installing, libraries
 from imip_secrets.errors import ImipError
+from imip_secrets.stores.aws.services import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ def test_another_kind_of_python_has_sets_of_its_own(locks: Path, suffix: str, mo
 
 def test_with_other_services_a_set_is_another(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = libraries._key(locks / "aws.txt")
-    monkeypatch.setattr(libraries, "SERVICES", (*libraries.SERVICES, "sso"))
+    monkeypatch.setattr(libraries, "SERVICES", (*SERVICES, "sso"))
     assert libraries._key(locks / "aws.txt") != before
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from imip_secrets.libraries import SERVICES
+from imip_secrets.stores.aws.services import SERVICES
 from release import image, notes, pin, sbom
 from stand_ins import shipped
 

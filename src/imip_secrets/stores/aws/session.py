@@ -15,9 +15,9 @@ from botocore.session import Session
 from imip_secrets import __version__
 from imip_secrets.errors import ImipError
 from imip_secrets.foreign import tame
-from imip_secrets.libraries import SERVICES
 from imip_secrets.stores.aws.errors import EXPIRED, Refusal
 from imip_secrets.stores.aws.failure import Failure, Patience
+from imip_secrets.stores.aws.services import SERVICES
 from imip_secrets.stores.aws.transport import Transport, trust
 
 if TYPE_CHECKING:
