@@ -63,7 +63,8 @@ def test_it_shows_the_log_the_summary_and_what_was_proven(demo: subprocess.Popen
     assert "    DATABASE_URL=***\n" in shown
     assert re.search(r"^  DATABASE_URL +AWS Secrets Manager +imip/production # MONGO_URI", shown, re.MULTILINE)
     assert re.search(r"looked for in \d+ lines: 0 found", shown)
-    assert re.findall(r"(\d+) of them to write a secret", shown) == ["0", "11", "0"]
+    # Ten secrets, and the manifest twice: what is about to be written, and what was.
+    assert re.findall(r"(\d+) of them to write a secret", shown) == ["0", "12", "0"]
     assert "Plan: 10 unchanged." in shown
     assert "4 places in GitHub have the store's secrets, byte for byte" in shown
     assert "Traceback" not in shown
