@@ -27,6 +27,7 @@ from hashlib import sha256  # loads OpenSSL
 from importlib.machinery import FileFinder, SourceFileLoader
 from typing import NoReturn
 
+PACKAGE = "imip_secrets"
 here = os.path.dirname(os.path.realpath(__file__))
 
 
@@ -37,21 +38,18 @@ class Bundle:
     """
 
     def __init__(self, folder: str) -> None:
-        """Read the manifest, lines as sha256sum writes them, and all its files but byte-code, which the loader reads.
-
-        Where there is byte-code Python never opens the source beside it; one that was changed is refused all the same.
-        """
+        """Read the manifest, lines as sha256sum writes them, all of ours, and data; what is left, its import reads."""
         self.folder = folder
         with open(os.path.join(folder, "MANIFEST"), encoding="utf-8", errors="replace") as file:
             self.digests = {line[66:]: line[:64] for line in file.read().splitlines()}
         for name in self.digests:
-            if not name.endswith(".pyc"):
+            if (name.startswith(PACKAGE + "/") and name.endswith(".py")) or not name.endswith((".py", ".pyc")):
                 self.read(folder + os.sep + name.replace("/", os.sep))
 
     def read(self, path: str) -> bytes:
         """Return a file's content; without a file, raise OSError."""
         name = path[len(self.folder) + 1 :].replace(os.sep, "/")
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             content = file.read()
         if sha256(content).hexdigest() != self.digests.get(name):
             refuse(name)
@@ -79,7 +77,12 @@ class Loader(SourceFileLoader):
     """Loads modules of the bundle."""
 
     def get_data(self, path: str) -> bytes:
-        """Return the content of a source or of its byte-code."""
+        """Return the content of a source or of its byte-code.
+
+        Where there is byte-code Python never opens the source; one that was changed is refused all the same.
+        """
+        if path.endswith(".pyc") and not self.name.startswith(PACKAGE):
+            contents.read(self.path)
         return contents.read(path)
 
     def set_data(self, *_args: object, **_options: object) -> None:

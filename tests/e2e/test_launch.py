@@ -525,6 +525,20 @@ def test_a_damaged_bundle_is_refused(
     )
 
 
+def test_a_changed_source_of_a_library_is_refused_though_it_has_byte_code(machine: Machine) -> None:
+    machine.add_python()
+    folder = machine.release("probe", byte_code=False)
+    library = folder / "probe.py"
+    library.write_text("VALUE = 'as it was released'\n")
+    bundle._compile(folder, PYTHON)
+    bundle.seal(folder)
+    assert machine.probe(PROBE_SETS="probe")["value"] == "as it was released"
+    flip(library)
+    status, output = machine.run(PROBE_SETS="probe")
+    assert status == 1
+    assert output.startswith("::error title=imip-secrets::the file bundle/probe.py of the action is not the one")
+
+
 @pytest.mark.parametrize("line", [0, -1], ids=["the first", "the last"])
 def test_a_manifest_with_a_changed_byte_is_refused(line: int, machine: Machine) -> None:
     machine.add_python()
